@@ -1,0 +1,7 @@
+"""The app of agents and their keys."""
+
+from django.apps import AppConfig
+
+
+class AgentsConfig(AppConfig):
+    name = "agents"

@@ -1,0 +1,105 @@
+"""API keys: making, checking, revoking. The secret is shown once; a prefix and a SHA-256 are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from agents.models import Agent, AgentKey
+from mission_control import log
+from mission_control.actors import SCOPE_ABILITIES, SCOPES, Actor
+from mission_control.errors import Invalid, NotAllowed, NotThere
+
+PREFIX = "mc_"
+PREFIX_LENGTH = 8
+ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+@log.verb
+def create(
+    actor: Actor, agent: Agent, *, scopes: Sequence[str] = ("work",), label: str = "", overlap_hours: int | None = None
+) -> tuple[AgentKey, str]:
+    """A new key and its secret (238 random bits). `overlap_hours` rotates: the agent's other keys end after that.
+
+    Records agent.changed. Invalid: an unknown scope.
+    """
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise Invalid({"scopes": f"Use some of: {', '.join(SCOPES)}."})
+    if not actor.can("admin") and not (actor.can("operate") and "admin" not in scopes):
+        raise NotAllowed("Only an operator makes keys, and only an admin makes admin keys.")
+    secret = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(40))
+    key = AgentKey.objects.create(
+        agent=agent, prefix=secret[len(PREFIX) : len(PREFIX) + PREFIX_LENGTH], digest=digest(secret),
+        scopes=[scope for scope in SCOPES if scope in scopes], label=label, created_by=actor.name,
+    )  # fmt: skip
+    if overlap_hours is not None:
+        others = AgentKey.objects.filter(agent=agent, revoked_at=None).exclude(pk=key.pk)
+        ends = Now() + timedelta(hours=overlap_hours)
+        others.filter(Q(expires_at=None) | Q(expires_at__gt=ends)).update(expires_at=ends)
+    log.record(
+        "agent.changed", actor, agent=agent.slug, title=agent.name, message=f"Key {key} created",
+        data={"key": key.prefix, "change": "created", "scopes": key.scopes, "overlap_hours": overlap_hours},
+    )  # fmt: skip
+    return key, secret
+
+
+@log.verb
+def revoke(actor: Actor, agent: Agent, prefix: str) -> None:
+    """Takes effect at once, also on open sockets. Records agent.changed."""
+    if not (actor.can("operate") or actor.can("admin")):
+        raise NotAllowed("Only an operator revokes keys.")
+    changed = AgentKey.objects.filter(agent=agent, prefix=prefix, revoked_at=None).update(revoked_at=Now())
+    if not changed:
+        raise NotThere("There is no such live key.")
+    log.record(
+        "agent.changed", actor, level="warning", agent=agent.slug, title=agent.name, message=f"Key mc_{prefix}… revoked",
+        data={"key": prefix, "change": "revoked"},
+    )  # fmt: skip
+
+
+def authenticate(secret: str) -> Actor | None:
+    """The actor of a live key, None for anything else. One indexed look-up, compared in constant time."""
+    if not secret.startswith(PREFIX) or len(secret) > 200:
+        return None
+    prefix = secret[len(PREFIX) : len(PREFIX) + PREFIX_LENGTH]
+    key = _live().filter(prefix=prefix).first()
+    if key is None or not hmac.compare_digest(key.digest, digest(secret)):
+        return None
+    return actor_for(key)
+
+
+def actor_for(key: AgentKey) -> Actor:
+    """What the key may do; an agent that nobody claimed yet may do nothing but read itself."""
+    agent = key.agent
+    abilities: frozenset[str] = frozenset()
+    if agent.claimed_at:
+        abilities = frozenset().union(*(SCOPE_ABILITIES[scope] for scope in key.scopes if scope in SCOPE_ABILITIES))
+    return Actor("agent", agent.slug, abilities, agent=agent, key_prefix=key.prefix)
+
+
+def still_valid(prefix: str) -> bool:
+    """Whether a key that opened a stream is still good."""
+    return _live().filter(prefix=prefix).exists()
+
+
+def by_prefix(prefix: str) -> Actor | None:
+    key = _live().filter(prefix=prefix).first()
+    return actor_for(key) if key else None
+
+
+def _live() -> models.QuerySet[AgentKey]:
+    return AgentKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None).select_related(
+        "agent"
+    )

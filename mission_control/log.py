@@ -1,0 +1,399 @@
+"""The log: the unit of work that writes it, its counts and its seals. Not: who hears of it (live.py).
+
+A verb is a function under `@verb`. It runs in one transaction, hands its activities to `record`, and they are written
+as the last statements of the outermost transaction: the counter row is locked only from there to the commit, numbers
+are dense, and they appear in commit order. A deadlock or a lost serialization is tried again from the start.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import OperationalError, connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+from django.db.models.signals import post_save
+
+from mission_control.actors import Actor
+from mission_control.errors import Refused
+from mission_control.models import Activity, Fleet, Seal, StatusCount, Watermark
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+TRIES = 5
+COLUMNS = (
+    "kind, level, actor_type, actor, venture, venture_from, task, agent, session, status_from, status_to, title,"
+    " message, data"
+)
+SQLITE_NOW = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
+
+
+class Busy(Refused):
+    """503: another writer held the database for too long. Nothing was changed; the same call may be made again."""
+
+    def __init__(self) -> None:
+        super().__init__("The database is busy. Try again in a moment.", code="busy", status=503, retry_after=1)
+
+
+class _Unit(threading.local):
+    """What the outermost transaction of this thread has recorded so far. `depth` 0: none is open."""
+
+    depth = 0
+
+    def __init__(self) -> None:
+        self.pending: list[Activity] = []
+        self.claims = False
+
+
+_unit = _Unit()
+_writer = threading.RLock()  # SQLite has one writer: waiting here is fair and wakes at once, its busy handler polls
+
+
+@contextmanager
+def unit() -> Iterator[None]:
+    """One transaction, one flush. Nested units join the outermost. `Refused(keep=True)` commits and goes on."""
+    if _unit.depth:
+        _unit.depth += 1
+        try:
+            yield
+        finally:
+            _unit.depth -= 1
+        return
+    kept: Refused | None = None
+    with _turn_to_write():
+        _unit.depth, _unit.pending, _unit.claims = 1, [], False
+        try:
+            with transaction.atomic():
+                try:
+                    yield
+                except Refused as refusal:
+                    if not refusal.keep:
+                        raise
+                    kept = refusal
+                flush()
+        finally:
+            _unit.depth, _unit.pending = 0, []
+    if kept:
+        raise kept
+
+
+@contextmanager
+def step() -> Iterator[None]:
+    """A part of a unit that may be refused alone: its rows and its activities are undone, the rest goes on."""
+    mark = len(_unit.pending)
+    try:
+        with transaction.atomic():
+            yield
+    except BaseException:
+        del _unit.pending[mark:]
+        raise
+
+
+def verb(function: Callable[P, R]) -> Callable[P, R]:
+    """Run the function in one unit; tried again on a deadlock, `Busy` when the database stays locked."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        if _unit.depth:
+            return function(*args, **kwargs)
+        return retried(lambda: _in_unit(function, *args, **kwargs))
+
+    return run
+
+
+def retried(work: Callable[[], R]) -> R:
+    """Call `work` again when the database undid it for another's sake (deadlock, serialization, locked file)."""
+    for attempt in range(TRIES):
+        try:
+            return work()
+        except OperationalError as error:
+            if not _is_contention(error):
+                raise
+            if attempt == TRIES - 1 or "lock timeout" in str(error):
+                raise Busy from error
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))
+    raise AssertionError("unreachable")
+
+
+def record(
+    kind: str,
+    actor: Actor,
+    *,
+    level: str = "info",
+    venture: str = "",
+    venture_from: str = "",
+    task: str = "",
+    agent: str = "",
+    session: str = "",
+    status_from: str = "",
+    status_to: str = "",
+    title: str = "",
+    message: str = "",
+    data: dict[str, Any] | None = None,
+) -> Activity:
+    """Hand one activity to the unit. It gets its number at the flush; `data` holds JSON without floats."""
+    if not _unit.depth:
+        raise RuntimeError("record() outside a unit of work")
+    activity = Activity(
+        kind=kind, level=level, actor_type=actor.type, actor=actor.name, venture=venture, venture_from=venture_from,
+        task=task, agent=agent, session=session, status_from=status_from, status_to=status_to, title=title[:500],
+        message=message, data=data or {},
+    )  # fmt: skip
+    _unit.pending.append(activity)
+    _unit.claims = _unit.claims or kind == "task.claimed"
+    return activity
+
+
+def flush() -> None:
+    """Number and write what is pending. Locks the fleet's row until the commit; refuses claims under a freeze.
+
+    Called by the unit at its end; a verb that must answer with a number (a logged activity) calls it as its last step.
+    """
+    pending = _unit.pending
+    if not pending:
+        return
+    rows = [
+        [
+            a.kind, a.level, a.actor_type, a.actor, a.venture, a.venture_from, a.task, a.agent, a.session,
+            a.status_from, a.status_to, a.title, a.message, json.dumps(a.data, cls=DjangoJSONEncoder),
+        ]
+        for a in pending
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            head, frozen_at = _flush_postgresql(cursor, rows)
+        else:
+            head, frozen_at = _flush_sqlite(cursor, rows)
+    if frozen_at and _unit.claims:
+        raise Refused("The fleet is frozen: no new claims until it is thawed.", code="frozen")
+    for number, activity in enumerate(pending, start=head - len(rows) + 1):
+        activity.seq = number
+        activity._state.adding = False
+    last = pending[-1]
+    _unit.pending = []
+    post_save.send(sender=Activity, instance=last, created=True, raw=False, using="default", update_fields=None)
+
+
+def _flush_postgresql(cursor: Any, rows: list[list[Any]]) -> tuple[int, Any]:
+    """One statement, so that the counter is held for one round trip and the commit. `at` is read after the lock."""
+    value = "(%s, " + ", ".join(["%s"] * 13) + ", %s::jsonb)"
+    values = ", ".join([value] * len(rows))
+    numbered = [cell for place, row in enumerate(rows, start=1) for cell in (place, *row)]
+    cursor.execute(
+        "WITH head AS (UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at)"
+        f" INSERT INTO mission_control_activity (seq, {COLUMNS}, at)"
+        f" SELECT head.seq - %s + v.place, {COLUMNS}, clock_timestamp()"
+        f" FROM head, (VALUES {values}) AS v(place, {COLUMNS})"
+        " RETURNING (SELECT seq FROM head), (SELECT frozen_at FROM head)",
+        [len(rows), len(rows), *numbered],
+    )
+    return tuple(cursor.fetchone())  # type: ignore[return-value]
+
+
+def _flush_sqlite(cursor: Any, rows: list[list[Any]]) -> tuple[int, Any]:
+    cursor.execute("UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at", [len(rows)])
+    head, frozen_at = cursor.fetchone()
+    marks = ", ".join(["%s"] * 15)
+    cursor.executemany(
+        f"INSERT INTO mission_control_activity (seq, {COLUMNS}, at) VALUES ({marks}, {SQLITE_NOW})",
+        [[place, *row] for place, row in enumerate(rows, start=head - len(rows) + 1)],
+    )
+    return head, frozen_at
+
+
+# ── freeze ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@verb
+def freeze(actor: Actor, reason: str = "") -> Fleet:
+    """Stop all new claims. Leases stay. Records fleet.frozen; asking again changes nothing. Locks the fleet's row."""
+    fleet = Fleet.objects.select_for_update().get(pk=1)
+    if not fleet.frozen_at:
+        Fleet.objects.filter(pk=1).update(frozen_at=Now(), frozen_by=actor.name, frozen_reason=reason[:500])
+        record("fleet.frozen", actor, level="warning", message=reason, data={"reason": reason})
+    return Fleet.objects.get(pk=1)
+
+
+@verb
+def thaw(actor: Actor) -> Fleet:
+    """Let claims through again. Records fleet.thawed; asking again changes nothing. Locks the fleet's row."""
+    fleet = Fleet.objects.select_for_update().get(pk=1)
+    if fleet.frozen_at:
+        Fleet.objects.filter(pk=1).update(frozen_at=None, frozen_by="", frozen_reason="")
+        record("fleet.thawed", actor, level="success", data={"frozen_by": fleet.frozen_by})
+    return Fleet.objects.get(pk=1)
+
+
+# ── counts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_DIFFERENCE = """
+    SELECT venture, status_to AS status, 1 AS n FROM mission_control_activity
+     WHERE seq > (SELECT seq FROM mission_control_watermark WHERE name = 'counted') AND status_to <> ''
+    UNION ALL
+    SELECT CASE WHEN venture_from <> '' THEN venture_from ELSE venture END, status_from, -1
+      FROM mission_control_activity
+     WHERE seq > (SELECT seq FROM mission_control_watermark WHERE name = 'counted') AND status_from <> ''
+"""
+
+
+def counts_by_venture() -> dict[str, dict[str, int]]:
+    """`{venture slug: {status: tasks}}`, true as of the last commit at any number of tasks. One statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT venture, status, SUM(n) FROM ("
+            " SELECT venture, status, n FROM mission_control_statuscount"
+            f" UNION ALL {_DIFFERENCE}) AS parts GROUP BY venture, status"
+        )
+        counted: dict[str, dict[str, int]] = {}
+        for venture, status, n in cursor.fetchall():
+            if n:
+                counted.setdefault(venture, {})[status] = int(n)
+    return counted
+
+
+def fold_counts() -> int:
+    """Chore: add the activities since the last fold to the folded counts. Returns how many lines it folded."""
+    with _turn_to_write(), transaction.atomic():
+        mark = Watermark.objects.select_for_update().get(pk="counted")
+        head = Activity.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
+        if head <= mark.seq:
+            return 0
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT venture, status, SUM(n) FROM ({_bounded(_DIFFERENCE)}) AS parts GROUP BY venture, status",
+                [head, head],
+            )
+            for venture, status, n in cursor.fetchall():
+                row, _ = StatusCount.objects.get_or_create(venture=venture, status=status)
+                StatusCount.objects.filter(pk=row.pk).update(n=F("n") + int(n))
+        Watermark.objects.filter(pk="counted").update(seq=head, at=Now())
+        return head - mark.seq
+
+
+def _bounded(sql: str) -> str:
+    return sql.replace("AND status_", "AND seq <= %s AND status_")
+
+
+# ── seals ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def key_id() -> str:
+    return hashlib.sha256(b"key id" + settings.LOG_KEY.encode()).hexdigest()[:12]
+
+
+def canonical(activity: Activity) -> bytes:
+    """The line as bytes that do not depend on the database: sorted keys, no spaces, time in milliseconds."""
+    fields = {
+        name: getattr(activity, name)
+        for name in (
+            "seq", "kind", "level", "actor_type", "actor", "venture", "venture_from", "task", "agent", "session",
+            "status_from", "status_to", "title", "message", "data",
+        )
+    }  # fmt: skip
+    fields["at"] = int(activity.at.timestamp() * 1000)
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), cls=DjangoJSONEncoder).encode()
+
+
+def _mac(before: str, activity: Activity) -> str:
+    return hmac.new(settings.LOG_KEY.encode(), before.encode() + canonical(activity), hashlib.sha256).hexdigest()
+
+
+def seal_log(batch: int = 1000) -> int:
+    """Chore: seal the lines above the last seal, in order. Locks the watermark `sealed`. Returns how many."""
+    with _turn_to_write(), transaction.atomic():
+        mark = Watermark.objects.select_for_update().get(pk="sealed")
+        before = Seal.objects.filter(seq=mark.seq).values_list("mac", flat=True).first() or ""
+        seals = []
+        for activity in Activity.objects.filter(seq__gt=mark.seq).order_by("seq")[:batch]:
+            before = _mac(before, activity)
+            seals.append(Seal(seq=activity.seq, mac=before, key_id=key_id()))
+        if seals:
+            Seal.objects.bulk_create(seals)
+            Watermark.objects.filter(pk="sealed").update(seq=seals[-1].seq, at=Now())
+        return len(seals)
+
+
+def verify_log() -> tuple[int, str]:
+    """`(lines checked, complaint)`: walks the whole chain. The complaint is "" or a sentence with the first bad line."""
+    before, expected, checked = "", 1, 0
+    seals = Seal.objects.order_by("seq").iterator(chunk_size=2000)
+    seal = next(seals, None)
+    for activity in Activity.objects.order_by("seq").iterator(chunk_size=2000):
+        if activity.seq != expected:
+            return checked, f"activity {expected} is missing"
+        expected += 1
+        if seal is None:
+            continue  # written in the last seconds, not sealed yet
+        if seal.seq != activity.seq:
+            return checked, f"the seal of activity {activity.seq} is missing"
+        if seal.key_id != key_id():
+            return checked, f"activity {activity.seq} is sealed with key {seal.key_id}, this is key {key_id()}"
+        before = _mac(before, activity)
+        if not hmac.compare_digest(before, seal.mac):
+            return checked, f"activity {activity.seq} was changed after it was sealed"
+        checked, seal = checked + 1, next(seals, None)
+    if seal is not None:
+        return checked, f"activity {seal.seq} is missing, its seal is there"
+    sealed = Watermark.objects.get(pk="sealed").seq
+    if checked < sealed:
+        return checked, f"{sealed} activities were sealed, the last seals are missing"
+    return checked, ""
+
+
+# ── small things ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def head() -> int:
+    """The number of the newest committed activity, 0 when there is none."""
+    return Fleet.objects.values_list("seq", flat=True).get(pk=1)
+
+
+@contextmanager
+def _turn_to_write() -> Iterator[None]:
+    if connection.vendor != "sqlite":
+        yield
+    elif _writer.acquire(timeout=20):
+        try:
+            yield
+        finally:
+            _writer.release()
+    else:
+        raise Busy
+
+
+def _in_unit(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    with unit():
+        return function(*args, **kwargs)
+
+
+def _is_contention(error: OperationalError) -> bool:
+    state = getattr(getattr(error, "__cause__", None), "sqlstate", "") or ""
+    return state in {"40P01", "40001", "55P03"} or "database is locked" in str(error) or "lock timeout" in str(error)
+
+
+def now() -> Any:
+    """The database's clock, as an aware UTC datetime. One statement."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT clock_timestamp()")
+            return cursor.fetchone()[0]
+        cursor.execute("SELECT STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW')")
+        return datetime.fromisoformat(cursor.fetchone()[0]).replace(tzinfo=UTC)
+
+
+def after_commit(act: Callable[[], object]) -> None:
+    """Do something that is not in the database once the unit has committed; its failure changes nothing."""
+    transaction.on_commit(act, robust=True)

@@ -1,0 +1,172 @@
+"""The floor's nouns: people, the fleet's one row, the log with its seals, and what requests leave behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import AbstractUser, UserManager
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class RoleUserManager(UserManager["User"]):
+    def create_superuser(self, username: str, email: Any = None, password: Any = None, **fields: Any) -> User:
+        return super().create_superuser(username, email, password, **{**fields, "role": "admin"})
+
+
+class User(AbstractUser):
+    """A person. The role decides everything; Django's own staff flags follow it."""
+
+    ROLES = [("viewer", "Viewer"), ("operator", "Operator"), ("admin", "Admin")]
+    role = models.CharField(max_length=16, choices=ROLES, default="viewer")
+    objects = RoleUserManager()
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="user_role", condition=Q(role__in=["viewer", "operator", "admin"]))]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.is_staff = self.is_superuser = self.role == "admin"
+        super().save(*args, **kwargs)
+
+
+class Fleet(models.Model):
+    """One row (id 1): the stream counter and the freeze.
+
+    They share a row on purpose. Every flush of the log updates it, so a claim that is flushed after a freeze sees the
+    freeze under the row lock and is rolled back: no claim has a number above `fleet.frozen` until the thaw.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    seq = models.BigIntegerField(default=0)
+    frozen_at = models.DateTimeField(null=True, blank=True)
+    frozen_by = models.CharField(max_length=200, blank=True)
+    frozen_reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        verbose_name_plural = "fleet"
+        constraints = [models.CheckConstraint(name="fleet_is_one_row", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return "frozen" if self.frozen_at else "running"
+
+
+class Activity(models.Model):
+    """One line of the append-only log. Subjects are kept as text: the line outlives them.
+
+    `status_from` → `status_to` is set where a task enters, moves between or leaves the statuses of `venture`
+    (`venture_from` where it also changed venture): the board's counts are the sum of these.
+    """
+
+    LEVELS = [("info", "Info"), ("success", "Success"), ("warning", "Warning"), ("error", "Error")]
+    seq = models.BigIntegerField(primary_key=True)
+    kind = models.CharField(max_length=40)
+    level = models.CharField(max_length=8, choices=LEVELS, default="info")
+    actor_type = models.CharField(max_length=8)
+    actor = models.CharField(max_length=200)
+    venture = models.CharField(max_length=60, blank=True)
+    venture_from = models.CharField(max_length=60, blank=True)
+    task = models.CharField(max_length=8, blank=True)
+    agent = models.CharField(max_length=60, blank=True)
+    session = models.CharField(max_length=260, blank=True)
+    status_from = models.CharField(max_length=12, blank=True)
+    status_to = models.CharField(max_length=12, blank=True)
+    title = models.CharField(max_length=500, blank=True)
+    message = models.TextField(blank=True)
+    data = models.JSONField(default=dict, blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "activities"
+        ordering = ["-seq"]
+        indexes = [
+            models.Index(fields=["task", "seq"], name="activity_task", condition=~Q(task="")),
+            models.Index(fields=["venture", "seq"], name="activity_venture", condition=~Q(venture="")),
+            models.Index(fields=["agent", "seq"], name="activity_agent", condition=~Q(agent="")),
+        ]
+        constraints = [
+            models.CheckConstraint(name="activity_actor", condition=Q(actor_type__in=["user", "agent", "system"])),
+            models.CheckConstraint(name="activity_numbered", condition=Q(seq__gt=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.kind}"
+
+
+class Seal(models.Model):
+    """The tamper-evident chain: an HMAC over the seal before and the canonical JSON of activity `seq`."""
+
+    seq = models.BigIntegerField(primary_key=True)
+    mac = models.CharField(max_length=64)
+    key_id = models.CharField(max_length=12)
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.mac[:12]}"
+
+
+class StatusCount(models.Model):
+    """Tasks per venture and status as of the watermark `counted`; the activities above it are the difference."""
+
+    venture = models.CharField(max_length=60)
+    status = models.CharField(max_length=12)
+    n = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["venture", "status"], name="statuscount_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.venture} {self.status} {self.n}"
+
+
+class Watermark(models.Model):
+    """How far a chore got (`seq`) and when it last ran (`at`): counted, sealed, swept, presence."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    seq = models.BigIntegerField(default=0)
+    at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.seq}"
+
+
+class IdempotentAnswer(models.Model):
+    """What a POST with an Idempotency-Key was answered, stored in the transaction of its effect, kept 24 h."""
+
+    caller = models.CharField(max_length=220)
+    key_hash = models.CharField(max_length=64)
+    request_hash = models.CharField(max_length=64)
+    status = models.SmallIntegerField(null=True)
+    body = models.BinaryField(null=True)  # encrypted with the raw key, of which only the hash is kept
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["caller", "key_hash"], name="idempotentanswer_unique")]
+        indexes = [models.Index(fields=["at"], name="idempotentanswer_at")]
+
+    def __str__(self) -> str:
+        return f"{self.caller} {self.status}"
+
+
+class Ticket(models.Model):
+    """A one-time right to open a stream: 60 s, one use. Only the hash is kept."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    actor_type = models.CharField(max_length=8)
+    actor = models.CharField(max_length=200)
+    key_prefix = models.CharField(
+        max_length=16, blank=True
+    )  # of the agent key that asked: its revocation ends the stream
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.actor_type}:{self.actor}"
+
+
+class SetupLink(models.Model):
+    """The printed one-time link with which the first admin is made. Only the hash is kept."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return "setup link"

@@ -1,0 +1,71 @@
+"""The words: statuses, priorities, columns, and what is accepted on input. Output is always canonical."""
+
+INBOX, READY, ASSIGNED, IN_PROGRESS = "inbox", "ready", "assigned", "in_progress"
+PAUSED, BLOCKED, REVIEW, DONE, FAILED, CANCELLED = "paused", "blocked", "review", "done", "failed", "cancelled"
+STATUSES = {
+    INBOX: "Inbox",
+    READY: "Ready",
+    ASSIGNED: "Assigned",
+    IN_PROGRESS: "In progress",
+    PAUSED: "Paused",
+    BLOCKED: "Blocked",
+    REVIEW: "Review",
+    DONE: "Done",
+    FAILED: "Failed",
+    CANCELLED: "Cancelled",
+}
+OPEN = tuple(status for status in STATUSES if status not in (DONE, CANCELLED))
+
+STATUS_WORDS = {
+    "backlog": INBOX, "new": INBOX, "planning": INBOX,
+    "queue": READY, "queued": READY, "pending": READY, "todo": READY,
+    "active": IN_PROGRESS, "processing": IN_PROGRESS, "running": IN_PROGRESS, "doing": IN_PROGRESS,
+    "inprogress": IN_PROGRESS,
+    "testing": REVIEW, "verification": REVIEW,
+    "completed": DONE, "complete": DONE, "closed": DONE,
+}  # fmt: skip
+
+LOW, MEDIUM, HIGH, URGENT = 0, 1, 2, 3
+PRIORITIES = {LOW: "low", MEDIUM: "medium", HIGH: "high", URGENT: "urgent"}
+PRIORITY_WORDS = {**{word: rank for rank, word in PRIORITIES.items()}, "normal": MEDIUM, "critical": URGENT}
+
+BLOCK_KINDS = ("needs_input", "dependency", "capability", "transient")
+DELIVERABLE_TYPES = ("file", "url", "artifact")
+SESSION_TYPES = ("primary", "subagent", "persistent")
+SESSION_STATES = ("queued", "running", "waiting", "paused", "completed", "failed", "cancelled")
+
+# The board, left to right: key → (label, statuses). Cancelled shows only behind its filter.
+COLUMNS = {
+    "inbox": ("Inbox", (INBOX,)),
+    "ready": ("Ready", (READY,)),
+    "assigned": ("Assigned", (ASSIGNED,)),
+    "in_progress": ("In progress", (IN_PROGRESS,)),
+    "on_hold": ("On hold", (PAUSED, BLOCKED, FAILED)),
+    "review": ("Review", (REVIEW,)),
+    "done": ("Done", (DONE,)),
+    "cancelled": ("Cancelled", (CANCELLED,)),
+}
+COLUMN_OF = {status: key for key, (_, statuses) in COLUMNS.items() for status in statuses}
+
+
+def status_named(word: str) -> str:
+    """The canonical status of any accepted word. ValueError names the words there are."""
+    key = _folded(word)
+    if key in STATUSES:
+        return key
+    if key in STATUS_WORDS:
+        return STATUS_WORDS[key]
+    raise ValueError(f"Unknown status. Use one of: {', '.join(STATUSES)}.")
+
+
+def priority_named(word: object) -> int:
+    """The rank 0..3 of a word or a rank. ValueError names the words there are."""
+    if isinstance(word, int) and not isinstance(word, bool) and word in PRIORITIES:
+        return word
+    if isinstance(word, str) and _folded(word) in PRIORITY_WORDS:
+        return PRIORITY_WORDS[_folded(word)]
+    raise ValueError("Unknown priority. Use one of: low, medium, high, urgent.")
+
+
+def _folded(word: str) -> str:
+    return "_".join(word.strip().lower().replace("-", " ").replace("_", " ").split())

@@ -1,0 +1,81 @@
+"""The only place that books money. Not: who may report it (the verbs), budgets and caps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Sum
+
+from mission_control import log
+from mission_control.actors import Actor
+from ventures.models import LedgerEntry, spend
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one report adds: amounts in micro-USD and tokens, all zero or more."""
+
+    amount_micro_usd: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    model: str = ""
+    provider: str = ""
+    note: str = ""
+
+    @property
+    def tokens(self) -> int:
+        return self.tokens_in + self.tokens_out
+
+    def __bool__(self) -> bool:
+        return bool(self.amount_micro_usd or self.tokens)
+
+
+def book(
+    actor: Actor,
+    spent: Spent,
+    *,
+    venture: str,
+    task: str = "",
+    agent: str = "",
+    session: str = "",
+    attempt: int | None = None,
+    request_id: str | None = None,
+    announce: bool = False,
+) -> LedgerEntry | None:
+    """Add one cost line and keep the venture's total equal. Returns None when there is nothing new to book.
+
+    A `request_id` that was booked before is not booked again. `announce` records cost.recorded: for reports that no
+    other activity tells of. Locks the venture's row.
+    """
+    if not spent or (request_id and LedgerEntry.objects.filter(request_id=request_id).exists()):
+        return None
+    entry = LedgerEntry.objects.create(
+        venture=venture, task=task, agent=agent, session=session, attempt=attempt, kind="cost",
+        amount_micro_usd=spent.amount_micro_usd, tokens_in=spent.tokens_in, tokens_out=spent.tokens_out,
+        model=spent.model, provider=spent.provider, note=spent.note[:500], request_id=request_id,
+    )  # fmt: skip
+    spend(venture, spent.amount_micro_usd)
+    if announce:
+        log.record(
+            "cost.recorded", actor, venture=venture, task=task, agent=agent, session=session, message=spent.note,
+            data={
+                "amount_micro_usd": spent.amount_micro_usd, "tokens_in": spent.tokens_in,
+                "tokens_out": spent.tokens_out, "model": spent.model, "attempt": attempt,
+            },
+        )  # fmt: skip
+    return entry
+
+
+def difference(total: Spent, *, task: str, agent: str, attempt: int) -> Spent:
+    """What is missing in the ledger so that this attempt adds up to `total`; never less than nothing."""
+    booked = LedgerEntry.objects.filter(task=task, agent=agent, attempt=attempt, kind="cost").aggregate(
+        amount=Sum("amount_micro_usd"), tokens_in=Sum("tokens_in"), tokens_out=Sum("tokens_out")
+    )
+    return Spent(
+        amount_micro_usd=max(0, total.amount_micro_usd - (booked["amount"] or 0)),
+        tokens_in=max(0, total.tokens_in - (booked["tokens_in"] or 0)),
+        tokens_out=max(0, total.tokens_out - (booked["tokens_out"] or 0)),
+        model=total.model,
+        provider=total.provider,
+        note=total.note,
+    )
