@@ -232,7 +232,7 @@ def _inserted(name: str, slug: str, fields: dict[str, Any]) -> Agent:
 def _known(fields: dict[str, Any], allowed: tuple[str, ...]) -> dict[str, Any]:
     unknown = set(fields) - set(allowed)
     if unknown:
-        raise Invalid({name: "This cannot be set." for name in sorted(unknown)})
+        raise Invalid(dict.fromkeys(sorted(unknown), "This cannot be set."))
     return fields
 
 

@@ -8,6 +8,7 @@ database per client. Not here: the doors (doors.py), who may see what (the `want
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -117,10 +118,8 @@ class Tail:
 
     def wake(self) -> None:
         """From any thread."""
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop has closed: the process is going away
             self.loop.call_soon_threadsafe(self.bell.set)
-        except RuntimeError:  # the loop has closed: the process is going away
-            pass
 
     async def query(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run a database read in a thread; its connection goes back to the pool afterwards."""
@@ -145,10 +144,8 @@ class Tail:
             except Exception as error:
                 logger.warning("cannot read the log, trying again: %s", error)
                 await asyncio.sleep(LOOK_SECONDS)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.bell.wait(), LOOK_SECONDS)
-            except TimeoutError:
-                pass
             self.bell.clear()
 
     async def _listen(self) -> None:

@@ -193,14 +193,14 @@ def _flush_postgresql(cursor: Any, rows: list[list[Any]]) -> tuple[int, Any]:
     values = ", ".join([value] * len(rows))
     numbered = [cell for place, row in enumerate(rows, start=1) for cell in (place, *row)]
     cursor.execute(
-        "WITH head AS (UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at)"
+        "WITH head AS (UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at)"  # noqa: S608  # constants and marks
         f" INSERT INTO mission_control_activity (seq, {COLUMNS}, at)"
         f" SELECT head.seq - %s + v.place, {COLUMNS}, clock_timestamp()"
         f" FROM head, (VALUES {values}) AS v(place, {COLUMNS})"
         " RETURNING (SELECT seq FROM head), (SELECT frozen_at FROM head)",
         [len(rows), len(rows), *numbered],
     )
-    return tuple(cursor.fetchone())  # type: ignore[return-value]
+    return tuple(cursor.fetchone())
 
 
 def _flush_sqlite(cursor: Any, rows: list[list[Any]]) -> tuple[int, Any]:
@@ -208,7 +208,7 @@ def _flush_sqlite(cursor: Any, rows: list[list[Any]]) -> tuple[int, Any]:
     head, frozen_at = cursor.fetchone()
     marks = ", ".join(["%s"] * 15)
     cursor.executemany(
-        f"INSERT INTO mission_control_activity (seq, {COLUMNS}, at) VALUES ({marks}, {SQLITE_NOW})",
+        f"INSERT INTO mission_control_activity (seq, {COLUMNS}, at) VALUES ({marks}, {SQLITE_NOW})",  # noqa: S608  # constants and marks
         [[place, *row] for place, row in enumerate(rows, start=head - len(rows) + 1)],
     )
     return head, frozen_at
@@ -253,7 +253,7 @@ def counts_by_venture() -> dict[str, dict[str, int]]:
     """`{venture slug: {status: tasks}}`, true as of the last commit at any number of tasks. One statement."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT venture, status, SUM(n) FROM ("
+            "SELECT venture, status, SUM(n) FROM ("  # noqa: S608  # constants
             " SELECT venture, status, n FROM mission_control_statuscount"
             f" UNION ALL {_DIFFERENCE}) AS parts GROUP BY venture, status"
         )
@@ -273,7 +273,7 @@ def fold_counts() -> int:
             return 0
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT venture, status, SUM(n) FROM ({_bounded(_DIFFERENCE)}) AS parts GROUP BY venture, status",
+                f"SELECT venture, status, SUM(n) FROM ({_bounded(_DIFFERENCE)}) AS parts GROUP BY venture, status",  # noqa: S608  # constants
                 [head, head],
             )
             for venture, status, n in cursor.fetchall():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
@@ -20,7 +20,7 @@ class User(AbstractUser):
 
     ROLES = [("viewer", "Viewer"), ("operator", "Operator"), ("admin", "Admin")]
     role = models.CharField(max_length=16, choices=ROLES, default="viewer")
-    objects = RoleUserManager()
+    objects: ClassVar[RoleUserManager] = RoleUserManager()
 
     class Meta:
         constraints = [models.CheckConstraint(name="user_role", condition=Q(role__in=["viewer", "operator", "admin"]))]

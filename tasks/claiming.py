@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -185,7 +184,7 @@ def lane_heads(
                  WHERE v.status = 'active' AND (l.assignee_id IS NULL OR l.assignee_id = %s) AND {fits} {narrowed}
                    AND (v.open_to_all OR EXISTS (SELECT 1 FROM agents_agent_ventures j
                         WHERE j.agent_id = %s AND j.venture_id = v.id))
-              ) AS heads WHERE head IS NOT NULL ORDER BY head LIMIT {LANES}""",
+              ) AS heads WHERE head IS NOT NULL ORDER BY head LIMIT {LANES}""",  # noqa: S608  # constants
             [agent.pk, json.dumps(skills), *extra, agent.pk],
         )
         return [(lane, owner, bool(limited)) for lane, owner, limited in cursor.fetchall()]

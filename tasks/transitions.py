@@ -7,8 +7,9 @@ here for the write. Lock order everywhere: task, agent, venture, the fleet's cou
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.db import IntegrityError, connection
@@ -128,7 +129,7 @@ def _built(actor: Actor, now: Any, place: int, fields: dict[str, Any], blockers:
         status, remembered = BLOCKED, INBOX if status == INBOX else ""
     unknown = set(fields) - set(EDITABLE)
     if unknown:
-        raise Invalid({name: "This cannot be set." for name in sorted(unknown)})
+        raise Invalid(dict.fromkeys(sorted(unknown), "This cannot be set."))
     task = Task(
         **fields, venture=venture, assignee=assignee, created_by_type=actor.type, created_by=actor.name,
         blockers_open=blockers, remembered=remembered, created_at=now, status_changed_at=now,
@@ -176,7 +177,7 @@ def edit(actor: Actor, code: str, changes: dict[str, Any], *, version: int | Non
     _same_version(task, version)
     unknown = set(changes) - set(EDITABLE)
     if unknown:
-        raise Invalid({name: "This cannot be changed." for name in sorted(unknown)})
+        raise Invalid(dict.fromkeys(sorted(unknown), "This cannot be changed."))
     after = {name: value for name, value in changes.items() if getattr(task, name) != value}
     if not after:
         return task
@@ -920,7 +921,7 @@ def raise_blockers(actor: Actor, tasks: list[Task], reason: str) -> None:
     )
     for task in tasks:
         task.blockers_open, task.version, task.offered = task.blockers_open + 1, task.version + 1, False
-    for here, group in _grouped(tasks, lambda task: task.status):
+    for here, group in _grouped(tasks, attrgetter("status")):
         if here in (INBOX, READY, ASSIGNED):
             remembered = INBOX if here == INBOX else ""
             _move(group, "block", BLOCKED, blocked_kind="", blocked_reason="", remembered=remembered)
@@ -939,13 +940,17 @@ def lower_blockers(actor: Actor, tasks: list[Task], reason: str) -> None:
     for task in tasks:
         task.blockers_open, task.version = task.blockers_open - 1, task.version + 1
     free = [t for t in tasks if t.status == BLOCKED and not t.blockers_open and not t.blocked_reason]
-    for (place, _), group in _grouped(free, lambda task: (rest(task), bool(task.assignee))):
+    for (place, _), group in _grouped(free, _place_and_whose):
         _move(group, "unblock", place, remembered="", blocked_kind="")
         for task in group:
             _record(
                 task, "task.unblocked", actor, status_from=BLOCKED, status_to=place, message=reason,
                 data={"reason": reason},
             )  # fmt: skip
+
+
+def _place_and_whose(task: Task) -> tuple[str, bool]:
+    return rest(task), task.assignee_id is not None
 
 
 def _finished(actor: Actor, task: Task, worker: Agent | None) -> None:
@@ -1209,7 +1214,7 @@ def _shown(task: Task, names: Iterable[str]) -> dict[str, Any]:
     return shown
 
 
-def _grouped(tasks: list[Task], by: Any) -> list[tuple[Any, list[Task]]]:
+def _grouped(tasks: list[Task], by: Callable[[Task], Any]) -> list[tuple[Any, list[Task]]]:
     groups: dict[Any, list[Task]] = {}
     for task in tasks:
         groups.setdefault(by(task), []).append(task)

@@ -112,7 +112,7 @@ def _may_change(actor: Actor) -> None:
 def _known(fields: dict[str, Any]) -> dict[str, Any]:
     unknown = set(fields) - set(CHANGEABLE)
     if unknown:
-        raise Invalid({name: "This cannot be set." for name in sorted(unknown)})
+        raise Invalid(dict.fromkeys(sorted(unknown), "This cannot be set."))
     return fields
 
 
