@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -748,7 +749,7 @@ def delete(actor: Actor, code: str) -> None:
     Session.objects.live().filter(task=task).update(ended_at=Now(), state="cancelled")
     task.delete()
     for file in files:
-        log.after_commit(lambda file=file: file.storage.delete(file.name))
+        log.after_commit(partial(file.storage.delete, file.name))
 
 
 # ── cost ────────────────────────────────────────────────────────────────────────────────────────────────────────────
