@@ -749,7 +749,7 @@ def delete(actor: Actor, code: str) -> None:
     Session.objects.live().filter(task=task).update(ended_at=Now(), state="cancelled")
     task.delete()
     for file in files:
-        log.after_commit(partial(file.storage.delete, file.name))
+        log.after_commit(partial(file.storage.delete, str(file.name)))
 
 
 # ── cost ────────────────────────────────────────────────────────────────────────────────────────────────────────────
