@@ -35,6 +35,7 @@ check: $(DEV) ## lint, format, types, migrations, system checks
 format: $(DEV) ## rewrite the code the way `make check` wants it
 	@.venv/bin/ruff check --fix-only --quiet .
 	@.venv/bin/ruff format --quiet .
+	@.venv/bin/djade --target-version 5.2 $$(find templates -name '*.html') || true
 
 bench: $(DEV) ## the figures of docs/scaling.md, measured here
 	@.venv/bin/python tests/bench/run.py $(ARGS)
