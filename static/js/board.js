@@ -1,0 +1,412 @@
+/* The board: follows the events, keeps every card at its place, drags, filters, collapses, loads further cards.
+   The server says which column a card is in and where (data-column, data-order: strings that sort as they are shown). */
+import { tick } from "./clock.js";
+import { html, parse, patch } from "./wire.js";
+import { toast } from "./toasts.js";
+import { openMoveMenu } from "./move.js";
+
+const main = () => document.querySelector("[data-board]");
+const listOf = (key) => document.querySelector(`[data-cards="${CSS.escape(key)}"]`);
+const cardOf = (code) => document.getElementById(`card-${code}`);
+const cardsIn = (list) => [...list.children].filter((node) => node.matches(".card"));
+const sentinelOf = (list) => list.querySelector(".column__more-row");
+const filters = () => document.getElementById("filters");
+
+let drag = null; // the card in hand
+let droppedAt = 0;
+export const dragging = () => drag !== null;
+export const justDropped = () => Date.now() - droppedAt < 60;
+
+// ── what changed ────────────────────────────────────────────────────────────────────────────────────────────────────
+const PACE = 250; // ms between two requests
+const MANY = 80; // more cards than this at once: fetch the columns instead
+let touched = new Set();
+let timer = 0;
+let asking = false;
+let askedAt = 0;
+let everything = false;
+
+document.addEventListener("live", ({ detail }) => {
+  if (!main()) return;
+  for (const event of detail) {
+    if (event.seq && event.task) touched.add(event.task);
+    if (event.seq && event.agent && !event.task) for (const card of document.querySelectorAll(`.card[data-agent="${CSS.escape(event.agent)}"]`)) touched.add(card.dataset.code);
+    for (const code of event.codes ?? []) touched.add(code); // cards whose order was renumbered
+    if (event.type === "venture.changed") everything = true;
+  }
+  schedule();
+});
+document.addEventListener("resync", () => {
+  everything = true;
+  schedule();
+});
+
+function schedule() {
+  if (!main() || timer || asking || drag || (!touched.size && !everything)) return;
+  timer = setTimeout(ask, Math.max(0, askedAt + PACE - Date.now()));
+}
+
+async function ask() {
+  timer = 0;
+  if (drag) return;
+  asking = true;
+  askedAt = Date.now();
+  const codes = [...touched];
+  touched = new Set();
+  try {
+    if (everything || codes.length > MANY) {
+      everything = false;
+      await refresh({ quiet: true });
+    } else {
+      const text = await html(`/board/cards?${query({ codes: codes.join(",") })}`, { quiet: true });
+      if (text === null) codes.forEach((code) => touched.add(code));
+      else take(text, codes);
+    }
+  } finally {
+    asking = false;
+    if (touched.size || everything) setTimeout(schedule, 0);
+  }
+}
+
+/** The filters of the page as a query, with `more` added. The venture of a venture's board goes along as `board`. */
+function query(more = {}) {
+  const fields = new URLSearchParams();
+  for (const [name, value] of new FormData(filters())) if (value) fields.append(name, value);
+  const venture = main().dataset.venture;
+  if (venture) fields.set("board", venture);
+  for (const [name, value] of Object.entries(more)) fields.set(name, value);
+  return fields.toString();
+}
+
+/** Takes in an answer of /board/cards or of a move: heads, cards, and codes this board does not show. */
+function take(text, codes = []) {
+  const answer = parse(text);
+  if (drag) {
+    codes.forEach((code) => touched.add(code));
+    return;
+  }
+  for (const head of answer.querySelectorAll(".column__head")) {
+    const old = document.getElementById(head.id);
+    if (old) patch(old, head);
+  }
+  const fresh = [...answer.querySelectorAll(".card")];
+  const before = fresh.length <= 8 ? positions(fresh) : null;
+  for (const card of fresh) settle(card);
+  for (const gone of answer.querySelectorAll("[data-gone]")) remove(gone.dataset.gone);
+  if (before) glide(before);
+  for (const list of document.querySelectorAll("[data-cards]")) trim(list);
+  document.dispatchEvent(new CustomEvent("board"));
+}
+
+/** Puts one card where its order says, as new, moved or changed in place. */
+function settle(fresh) {
+  const old = cardOf(fresh.dataset.code);
+  const list = listOf(fresh.dataset.column);
+  if (!list) return remove(fresh.dataset.code);
+  const others = cardsIn(list).filter((card) => card !== old);
+  const next = others.find((card) => card.dataset.order > fresh.dataset.order);
+  if (!next && sentinelOf(list) && !sentinelOf(list).hidden && others.length) return remove(fresh.dataset.code); // beyond what is loaded
+  const focused = old?.contains(document.activeElement);
+  const open = old?.classList.contains("card--open");
+  if (old) {
+    dropMenuButton(old);
+    patch(old, fresh);
+  }
+  const card = old ?? fresh;
+  if (!old) card.classList.add("card--new");
+  if (open) card.classList.add("card--open");
+  const place = next ?? sentinelOf(list) ?? list.querySelector(".column__empty");
+  if (card.nextElementSibling !== place || card.parentElement !== list) {
+    list.insertBefore(card, place);
+    if (focused) card.querySelector("a").focus({ preventScroll: true });
+  }
+  tick(card);
+}
+
+function remove(code) {
+  const card = cardOf(code);
+  if (!card) return;
+  if (card.contains(document.activeElement)) (card.nextElementSibling?.querySelector?.(".card__title a") ?? main()).focus({ preventScroll: true });
+  card.remove();
+}
+
+// ── motion: a card glides to its new place, so that one sees where it went ──────────────────────────────────────────
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+function positions(cards) {
+  if (still.matches || document.hidden) return null;
+  const before = new Map();
+  for (const { dataset } of cards) {
+    const old = cardOf(dataset.code);
+    if (old?.checkVisibility()) before.set(dataset.code, old.getBoundingClientRect());
+  }
+  return before;
+}
+
+function glide(before) {
+  for (const [code, from] of before) {
+    const card = cardOf(code);
+    if (!card) continue;
+    const to = card.getBoundingClientRect();
+    const [x, y] = [from.left - to.left, from.top - to.top];
+    if (Math.abs(x) + Math.abs(y) > 4) card.animate([{ transform: `translate(${x}px, ${y}px)`, zIndex: 3 }, { transform: "none", zIndex: 3 }], { duration: 150, easing: "cubic-bezier(0.2, 0.8, 0.2, 1)" });
+  }
+}
+
+// ── further cards ───────────────────────────────────────────────────────────────────────────────────────────────────
+const KEEP = 150; // cards a column that is not scrolled keeps in the page
+const seen = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) more(entry.target.closest("[data-cards]"));
+}, { rootMargin: "600px 0px" });
+
+async function more(list) {
+  const row = sentinelOf(list);
+  if (!row || row.hidden || list.loading || drag) return;
+  list.loading = true;
+  const last = cardsIn(list).at(-1)?.dataset.order ?? "";
+  const text = await html(`/board/column/${list.dataset.cards}?${query({ after: last })}`, { quiet: true });
+  list.loading = false;
+  if (text === null || !list.isConnected) return;
+  const answer = parse(text);
+  for (const card of answer.querySelectorAll(".card")) {
+    if (cardOf(card.dataset.code)) continue; // it came live in the meantime, and knows better
+    row.before(card);
+  }
+  const freshRow = answer.querySelector(".column__more-row");
+  row.hidden = !freshRow || freshRow.hidden;
+  if (freshRow) row.replaceChildren(...freshRow.childNodes);
+  tick(list);
+  watchEnd(row);
+  document.dispatchEvent(new CustomEvent("board"));
+}
+
+function watchEnd(row) {
+  seen.unobserve(row);
+  if (!row.hidden) seen.observe(row); // observing anew asks again whether it is in sight
+}
+
+/** Lets go of cards far below in a column that nobody scrolled: a page that is open for a week must not grow. */
+function trim(list) {
+  const cards = cardsIn(list);
+  if (cards.length <= KEEP + 50 || list.scrollTop > 200) return;
+  for (const card of cards.slice(KEEP)) card.remove();
+  sentinelOf(list).hidden = false;
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".column__more");
+  if (button) more(button.closest("[data-cards]"));
+});
+
+// ── filters: the form is the state, the address shows it ────────────────────────────────────────────────────────────
+let filtering = null;
+
+/** Fetches filters and columns anew and shows them, with scroll, focus and open menus kept. */
+export async function refresh({ quiet = false } = {}) {
+  filtering?.abort();
+  filtering = new AbortController();
+  const busy = setTimeout(() => main().classList.add("board--busy"), 150);
+  const loaded = [...document.querySelectorAll("[data-cards]")].map((list) => `${list.dataset.cards}:${cardsIn(list).length}`).join(",");
+  const text = await html(`${main().dataset.board}?${query(quiet ? { loaded } : {})}`, { signal: filtering.signal, quiet });
+  clearTimeout(busy);
+  main().classList.remove("board--busy");
+  if (text === null || drag) return;
+  const answer = parse(text);
+  const openCode = document.querySelector(".card--open")?.dataset.code;
+  const scroll = new Map([...document.querySelectorAll("[data-cards]")].map((list) => [list.dataset.cards, quiet ? list.scrollTop : 0]));
+  const left = main().scrollLeft;
+  const focused = document.activeElement?.closest?.(".card")?.dataset.code;
+  main().replaceChildren(...answer.querySelector("[data-board]").children);
+  for (const [key, top] of scroll) if (top && listOf(key)) listOf(key).scrollTop = top;
+  main().scrollLeft = left;
+  if (focused) cardOf(focused)?.querySelector("a").focus({ preventScroll: true });
+  cardOf(openCode)?.classList.add("card--open");
+  const form = answer.getElementById("filters");
+  for (const chip of form.querySelectorAll(".chip")) {
+    const old = document.getElementById(chip.id);
+    if (!old) continue;
+    old.className = chip.className;
+    if (chip.id !== "chip-cancelled") old.replaceChildren(...chip.childNodes);
+  }
+  document.querySelector("[data-clear]")?.remove();
+  const clear = form.querySelector("[data-clear]");
+  if (clear) filters().append(clear);
+  set();
+}
+
+function filter() {
+  const fields = new URLSearchParams(query());
+  fields.delete("board");
+  const address = main().dataset.board + (fields.size ? `?${fields}` : "");
+  history.replaceState(history.state, "", location.pathname.startsWith("/tasks/") ? location.href : address);
+  main().dataset.address = address;
+  return refresh();
+}
+
+let typing = 0;
+document.addEventListener("input", (event) => {
+  const input = event.target;
+  if (!input.matches?.(".search__input")) return;
+  for (const twin of document.querySelectorAll(".search__input")) if (twin !== input) twin.value = input.value;
+  clearTimeout(typing);
+  typing = setTimeout(filter, 180);
+});
+document.addEventListener("change", (event) => {
+  if (event.target.form === filters() && filters() && event.target.type === "checkbox") filter();
+});
+document.addEventListener("submit", (event) => {
+  if (event.target !== filters() || !filters()) return;
+  event.preventDefault();
+  clearTimeout(typing);
+  filter();
+});
+document.addEventListener("click", (event) => {
+  const clear = event.target.closest("[data-clear]");
+  if (!clear || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  for (const box of filters().elements) if (box.type === "checkbox") box.checked = false;
+  for (const input of document.querySelectorAll(".search__input")) input.value = "";
+  filter();
+});
+
+// ── collapse ────────────────────────────────────────────────────────────────────────────────────────────────────────
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-collapse]");
+  if (!button) return;
+  const root = document.documentElement;
+  const folded = new Set((root.dataset.collapsed || "").split(" ").filter(Boolean));
+  if (!folded.delete(button.dataset.collapse)) folded.add(button.dataset.collapse);
+  root.dataset.collapsed = [...folded].join(" ");
+  localStorage.setItem("collapsed", root.dataset.collapsed);
+  fold();
+});
+
+function fold() {
+  const folded = (document.documentElement.dataset.collapsed || "").split(" ");
+  for (const button of document.querySelectorAll("[data-collapse]")) {
+    const shut = folded.includes(button.dataset.collapse);
+    button.setAttribute("aria-expanded", !shut);
+    button.title = shut ? "Unfold" : "Collapse";
+  }
+}
+
+// ── drag and drop ───────────────────────────────────────────────────────────────────────────────────────────────────
+const SORTED = ["inbox", "ready", "assigned"]; // columns whose order a person decides
+
+async function drags() {
+  if (!document.body.matches("[data-may-move]")) return;
+  await import(document.body.dataset.sortable);
+  lists();
+}
+
+function lists() {
+  if (!window.Sortable || !document.body.matches("[data-may-move]")) return;
+  for (const list of document.querySelectorAll("[data-cards]")) {
+    if (list.sortable) continue;
+    list.sortable = Sortable.create(list, {
+      group: "cards", draggable: ".card", sort: SORTED.includes(list.dataset.cards), animation: still.matches ? 0 : 120,
+      forceFallback: true, fallbackOnBody: true, fallbackTolerance: 5, delay: 220, delayOnTouchOnly: true, touchStartThreshold: 6,
+      ghostClass: "card--ghost", fallbackClass: "card--lifted", emptyInsertThreshold: 40, scrollSensitivity: 70, scrollSpeed: 14, bubbleScroll: true,
+      onStart: lift, onEnd: drop,
+    });
+  }
+}
+
+function lift({ item }) {
+  drag = item;
+  dropMenuButton(item);
+  main().classList.add("board--dragging");
+  document.body.classList.add("is-dragging");
+}
+
+async function drop({ item, from, to, oldDraggableIndex, newDraggableIndex }) {
+  drag = null;
+  droppedAt = Date.now();
+  main().classList.remove("board--dragging");
+  document.body.classList.remove("is-dragging");
+  const column = to.closest(".column");
+  const same = from === to;
+  if (same && (oldDraggableIndex === newDraggableIndex || !SORTED.includes(to.dataset.cards))) {
+    home(item);
+    return schedule();
+  }
+  const cards = cardsIn(to);
+  const index = cards.indexOf(item);
+  const neighbours = SORTED.includes(to.dataset.cards) ? { after: cards[index - 1]?.dataset.code ?? "", before: cards[index + 1]?.dataset.code ?? "" } : {};
+  await move(item.dataset.code, { status: column.dataset.status, ...neighbours });
+}
+
+/**
+ * Asks for the verb behind a move. `fields`: status, and in a queue `after` or `before` (codes of the neighbours).
+ * The answer places the card; a refusal brings it home and says why.
+ */
+export async function move(code, fields) {
+  const card = cardOf(code);
+  card?.classList.add("card--pending");
+  const text = await html(`/tasks/${code}/move?${query()}`, { method: "PUT", fields });
+  cardOf(code)?.classList.remove("card--pending");
+  if (text !== null) take(text);
+  else if (cardOf(code)) home(cardOf(code));
+  schedule();
+  return text !== null;
+}
+
+/** Back to where its column and order say it belongs. */
+function home(card) {
+  const list = listOf(card.dataset.column);
+  const next = cardsIn(list).find((other) => other !== card && other.dataset.order > card.dataset.order);
+  const before = positions([card]);
+  list.insertBefore(card, next ?? sentinelOf(list) ?? null);
+  if (before) glide(before);
+}
+
+// ── the menu button of the card under the pointer: one for all ──────────────────────────────────────────────────────
+const menuButton = document.createElement("button");
+menuButton.type = "button";
+menuButton.className = "card__menu";
+menuButton.tabIndex = -1;
+menuButton.innerHTML = '<i class="icon i-more"></i><span class="only-read">Move</span>';
+menuButton.addEventListener("click", () => openMoveMenu(menuButton.closest(".card"), menuButton));
+
+function offerMenu(event) {
+  const card = event.target.closest?.(".card");
+  if (card && !drag && event.pointerType !== "touch" && document.body.matches("[data-may-move]") && menuButton.parentElement !== card) card.append(menuButton);
+}
+function dropMenuButton(card) {
+  if (menuButton.parentElement === card) menuButton.remove();
+}
+document.addEventListener("pointerover", offerMenu);
+
+// ── arrows walk the cards ───────────────────────────────────────────────────────────────────────────────────────────
+export function walk(key) {
+  const here = document.activeElement?.closest?.(".card");
+  const columns = [...document.querySelectorAll("[data-cards]")].filter((list) => list.querySelector(".card")?.checkVisibility());
+  if (!columns.length) return false;
+  let target;
+  if (!here) target = cardsIn(columns[0])[0];
+  else if (key === "ArrowUp" || key === "ArrowDown") {
+    const cards = cardsIn(here.parentElement);
+    target = cards[cards.indexOf(here) + (key === "ArrowDown" ? 1 : -1)];
+  } else {
+    const list = columns[columns.indexOf(here.parentElement) + (key === "ArrowRight" ? 1 : -1)];
+    const { top } = here.getBoundingClientRect();
+    target = list && cardsIn(list).reduce((a, b) => (Math.abs(a.getBoundingClientRect().top - top) <= Math.abs(b.getBoundingClientRect().top - top) ? a : b));
+  }
+  target?.querySelector("a").focus({ preventScroll: true });
+  target?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  return true;
+}
+
+function set() {
+  fold();
+  lists();
+  tick(main());
+  for (const row of main().querySelectorAll(".column__more-row")) watchEnd(row);
+  document.dispatchEvent(new CustomEvent("board"));
+}
+
+if (main()) {
+  main().dataset.address = location.pathname + location.search;
+  set();
+  (window.requestIdleCallback ?? setTimeout)(() => drags().catch(() => toast("Dragging could not be loaded. Use the Move menu.", { tone: "bad" })));
+}

@@ -1,0 +1,153 @@
+/* Dialogs: open, close, ask for a reason before a verb goes out, and the form of a new task. */
+import { forget, restore } from "./drafts.js";
+import { plainly, toast } from "./toasts.js";
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-dialog]");
+  if (opener) {
+    opener.closest("[popover]")?.hidePopover();
+    document.getElementById(opener.dataset.dialog)?.showModal();
+  } else if (event.target.closest("[data-cancel]")) event.target.closest("dialog")?.close();
+  else if (event.target instanceof HTMLDialogElement && event.target.open && outside(event)) event.target.close(); // the backdrop
+  const maker = event.target.closest("[data-new-task]");
+  if (maker) openNewTask(maker.dataset.newTask);
+});
+
+function outside({ target, clientX: x, clientY: y }) {
+  const box = target.getBoundingClientRect();
+  return x < box.left || x > box.right || y < box.top || y > box.bottom;
+}
+
+document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
+  if (ctx.sourceElement.matches?.("[data-close]")) ctx.sourceElement.closest("dialog")?.close();
+});
+
+// ── a reason ────────────────────────────────────────────────────────────────────────────────────────────────────────
+/** Asks for one line of text. Resolves to it, or to null when the person thinks again. */
+export function askReason({ title, label, ok, required, danger }) {
+  const dialog = document.getElementById("reason-dialog");
+  const input = document.getElementById("reason-input");
+  const error = document.getElementById("reason-error");
+  document.getElementById("reason-title").textContent = title;
+  document.getElementById("reason-label").textContent = required ? label : `${label} (optional)`;
+  const button = document.getElementById("reason-ok");
+  button.textContent = ok;
+  button.className = `btn ${danger ? "btn--danger" : "btn--primary"}`;
+  input.value = "";
+  error.textContent = "";
+  dialog.showModal();
+  input.focus();
+  return new Promise((resolve) => {
+    const form = dialog.querySelector("form");
+    let answer = null;
+    const send = (event) => {
+      event.preventDefault();
+      if (required && !input.value.trim()) {
+        error.textContent = "Say why: whoever takes it up needs to know.";
+        return input.focus();
+      }
+      answer = input.value.trim();
+      dialog.close();
+    };
+    const keys = (event) => {
+      if (event.key === "Enter" && (event.metaKey || event.ctrlKey)) send(event);
+    };
+    form.addEventListener("submit", send);
+    input.addEventListener("keydown", keys);
+    dialog.addEventListener("close", () => {
+      form.removeEventListener("submit", send);
+      input.removeEventListener("keydown", keys);
+      resolve(answer);
+    }, { once: true });
+  });
+}
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (!form.dataset?.ask || form.asked) {
+    if (form.asked) form.asked = false;
+    return;
+  }
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  const answer = await askReason({
+    title: form.dataset.ask, label: form.dataset.askLabel || "Reason", ok: form.dataset.askOk,
+    required: "askRequired" in form.dataset, danger: form.dataset.askTone === "danger",
+  });
+  if (answer === null || !form.isConnected) return;
+  const field = form.querySelector('input[name="reason"]') ?? form.appendChild(Object.assign(document.createElement("input"), { type: "hidden", name: "reason" }));
+  field.value = answer;
+  form.asked = true;
+  form.requestSubmit();
+}, true);
+
+// ── a new task ──────────────────────────────────────────────────────────────────────────────────────────────────────
+const newTask = () => document.getElementById("new-task");
+
+/** Opens the form, in the column of `status` if given. What was typed before is still there. */
+export function openNewTask(status = "") {
+  const dialog = newTask();
+  if (!dialog || dialog.open) return;
+  const form = dialog.querySelector("form");
+  restore(dialog);
+  if (status) form.elements.status.value = status;
+  errors(form, {});
+  sign(form);
+  dialog.showModal();
+  form.elements.title.focus();
+}
+
+function sign(form) {
+  form.querySelector("[data-new-task-sign]").className = `icon s-${form.elements.status.value || "ready"}`;
+}
+
+function errors(form, fields) {
+  for (const place of form.querySelectorAll("[data-error-for]")) {
+    const name = place.dataset.errorFor;
+    place.textContent = name ? fields[name] ?? "" : Object.entries(fields).filter(([key]) => !form.querySelector(`[data-error-for="${CSS.escape(key)}"]`) || !key).map(([key, text]) => (key ? `${key}: ${text}` : text)).join(" ");
+  }
+  for (const field of form.elements) if (field.name) field.setAttribute("aria-invalid", field.name in fields);
+  form.querySelector('[aria-invalid="true"]')?.focus();
+}
+
+document.addEventListener("change", ({ target }) => target.form?.matches("[data-new-task-form]") && target.name === "status" && sign(target.form));
+document.addEventListener("keydown", (event) => {
+  const title = event.target;
+  if (event.key !== "Enter" || event.isComposing || !title.matches?.(".new-task__title")) return;
+  event.preventDefault();
+  if (!event.metaKey && !event.ctrlKey) title.form.elements.description.focus();
+});
+document.addEventListener("htmx:before:request", (event) => {
+  const { ctx } = event.detail;
+  if (!ctx.sourceElement.matches?.("[data-new-task-form]")) return;
+  const form = ctx.sourceElement;
+  if (form.elements.title.value.trim()) return errors(form, {});
+  event.preventDefault();
+  errors(form, { title: "A task needs a title." });
+});
+document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
+  const form = ctx.sourceElement;
+  if (!form.matches?.("[data-new-task-form]")) return;
+  if (ctx.response.status >= 400) {
+    let body = {};
+    try {
+      body = JSON.parse(ctx.text);
+    } catch {
+      /* not JSON */
+    }
+    const fields = Object.fromEntries((body.details ?? []).map(({ field, message }) => [field, message]));
+    if (!Object.keys(fields).length) fields[""] = body.error || plainly(ctx.response.status);
+    return errors(form, fields);
+  }
+  const another = form.elements.another.checked;
+  const kept = ["venture", "status", "priority", "assignee", "tags"].map((name) => [name, form.elements[name].value]);
+  form.reset();
+  forget(newTask());
+  if (another) {
+    for (const [name, value] of kept) form.elements[name].value = value;
+    form.elements.another.checked = true;
+    form.elements.title.focus();
+  } else newTask().close();
+  const code = ctx.response.headers.get("X-Task-Code");
+  toast("Created", { tone: "good", key: "created", link: code && { href: `/tasks/${code}`, text: code, code } });
+});

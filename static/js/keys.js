@@ -1,0 +1,51 @@
+/* The keyboard: single keys outside of fields (they can be switched off), Esc everywhere. */
+import { walk } from "./board.js";
+import { openNewTask } from "./dialogs.js";
+import { close } from "./drawer.js";
+import { openMoveMenu } from "./move.js";
+
+const inField = (element) => element?.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
+const busy = () => document.querySelector("dialog[open], .menu:popover-open");
+const on = () => localStorage.getItem("keys") !== "off";
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.isComposing) return;
+  const { key, target } = event;
+  if (key === "Escape") {
+    if (busy()) return; // the browser closes it
+    if (target.matches?.(".search__input")) {
+      if (!target.value) target.blur();
+      return;
+    }
+    if (inField(target)) return target.blur();
+    if (close()) event.preventDefault();
+    return;
+  }
+  if (!on() || inField(target) || busy() || event.metaKey || event.ctrlKey || event.altKey) return;
+  if (key === "c") act(event, () => openNewTask());
+  else if (key === "/") act(event, focusSearch);
+  else if (key === "?") act(event, () => document.getElementById("keys-dialog")?.showModal());
+  else if (key === "m") {
+    const card = document.activeElement?.closest?.(".card");
+    if (card) act(event, () => openMoveMenu(card, card));
+  } else if (key.startsWith("Arrow") && document.querySelector("[data-board]") && !target.closest?.("#drawer, .rail, .tabs")) {
+    if (walk(key)) event.preventDefault();
+  }
+});
+
+function act(event, what) {
+  event.preventDefault();
+  what();
+}
+
+function focusSearch() {
+  const field = [...document.querySelectorAll(".search__input")].find((input) => input.checkVisibility());
+  field?.focus();
+  field?.select();
+}
+
+const box = document.querySelector("[data-keys-switch]");
+if (box) {
+  box.checked = on();
+  box.addEventListener("change", () => (box.checked ? localStorage.removeItem("keys") : localStorage.setItem("keys", "off")));
+}

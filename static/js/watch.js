@@ -1,0 +1,80 @@
+/* Elements that say what they show: data-watch="task:k3v9d2qa agent:ada", data-src="/…". When an event touches one of
+   these names the element fetches itself again and is morphed in place. What a person has typed is never overwritten. */
+import { dragging } from "./board.js";
+
+const due = new Map(); // element → when it may ask again
+
+function names(event) {
+  const [noun] = String(event.type).split(".");
+  const touched = [];
+  if (event.task) touched.push(`task:${event.task}`, "tasks");
+  if (event.agent) touched.push(`agent:${event.agent}`, "agents");
+  if (event.venture) touched.push(`venture:${event.venture}`);
+  if (noun === "venture") touched.push("ventures");
+  if (noun === "fleet") touched.push("fleet");
+  return touched;
+}
+
+function touch(filter) {
+  for (const element of document.querySelectorAll("[data-watch][data-src]")) if (filter(element)) mark(element);
+}
+
+function mark(element) {
+  if (due.has(element)) return;
+  const pace = Number(element.dataset.pace || 200);
+  const last = element.fetchedAt || 0;
+  due.set(element, setTimeout(() => refetch(element), Math.max(60, last + pace - Date.now())));
+}
+
+async function refetch(element) {
+  due.delete(element);
+  if (!element.isConnected) return;
+  if (dragging() || document.hidden) return void due.set(element, setTimeout(() => refetch(element), 700));
+  element.fetchedAt = Date.now();
+  await htmx.ajax("GET", element.dataset.src, { source: element, target: element, swap: "outerMorph" });
+}
+
+document.addEventListener("live", ({ detail }) => {
+  const touched = new Set();
+  for (const event of detail) {
+    if (event.seq) names(event).forEach((name) => touched.add(name));
+    else signOfLife(event);
+  }
+  if (touched.size) touch((element) => element.dataset.watch.split(" ").some((name) => touched.has(name)));
+});
+document.addEventListener("resync", () => touch(() => true));
+
+/** A heartbeat records nothing; it moves the clocks of its task and agent that are on the page. */
+function signOfLife(event) {
+  const at = event.at || event.heartbeat_at;
+  if (!at) return;
+  if (event.agent) for (const time of document.querySelectorAll(`[data-agent-seen="${CSS.escape(event.agent)}"]`)) time.dateTime = at;
+  if (!event.task) return;
+  const card = document.getElementById(`card-${event.task}`);
+  if (card?.dataset.heartbeat) card.dataset.heartbeat = at;
+  if (!event.lease_expires_at) return;
+  const places = [card, document.getElementById(`drawer-${event.task}`)];
+  for (const place of places) {
+    for (const lease of place?.querySelectorAll("[data-lease]") ?? []) lease.dataset.lease = event.lease_expires_at;
+    for (const text of place?.querySelectorAll("[data-left]") ?? []) text.dataset.left = event.lease_expires_at;
+  }
+}
+
+const isField = (node) => node instanceof HTMLInputElement || node instanceof HTMLTextAreaElement || node instanceof HTMLSelectElement;
+
+function isHalfTyped(field) {
+  if (field === document.activeElement) return true;
+  if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+  if (field instanceof HTMLSelectElement) return false;
+  return field.type !== "hidden" && field.value !== field.defaultValue;
+}
+
+htmx.registerExtension("keep-what-is-typed", {
+  htmx_before_morph_node: (node, { newNode }) => {
+    if (!isField(node) || !isHalfTyped(node)) return true;
+    if (newNode.defaultValue === node.value) node.defaultValue = newNode.defaultValue; // it was saved meanwhile
+    return false;
+  },
+  // Whether something is unfolded is the reader's business, not the server's.
+  htmx_before_morph_attr: (node, { attrName }) => !(attrName === "open" && node.matches("dialog, details")) && !(attrName === "hidden" && node.matches("[data-view], [data-edit-form]")) && attrName !== "aria-expanded",
+});

@@ -1,0 +1,59 @@
+/* How this page talks HTTP: one fetch with the CSRF token, and the message when it was refused. */
+import { plainly, sentence, toast } from "./toasts.js";
+
+export function csrfToken() {
+  try {
+    return JSON.parse(document.body.getAttribute("hx-headers:inherited"))["X-CSRFToken"];
+  } catch {
+    return "";
+  }
+}
+
+/** The HTML of `url`, or null when it could not be had. `fields` are sent as a form. Says so in a toast unless `quiet`. */
+export async function html(url, { method = "GET", fields = null, signal = null, quiet = false } = {}) {
+  let response;
+  try {
+    response = await fetch(url, {
+      method,
+      signal,
+      body: fields && new URLSearchParams(fields),
+      headers: { "HX-Request": "true", Accept: "text/html", ...(fields && { "X-CSRFToken": csrfToken() }) },
+    });
+  } catch (error) {
+    if (error.name !== "AbortError" && !quiet) toast(plainly(0), { tone: "bad" });
+    return null;
+  }
+  if (response.redirected && new URL(response.url).pathname.startsWith("/account/")) {
+    location.assign(response.url);
+    return null;
+  }
+  if (response.ok) return response.text();
+  if (!quiet) toast(await sentence(response), { tone: "bad" });
+  return null;
+}
+
+/** The elements of an HTML answer. Nothing in it runs. */
+export function parse(text) {
+  const template = document.createElement("template");
+  template.innerHTML = text;
+  return template.content;
+}
+
+/**
+ * Makes `old` look like `fresh` with as few changes as possible: children are compared by place, what is equal stays as
+ * it is (with its focus and animation). Both must be the same kind of element.
+ */
+export function patch(old, fresh) {
+  for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  const next = [...fresh.childNodes];
+  next.forEach((node, index) => {
+    const present = old.childNodes[index];
+    if (!present) old.append(node);
+    else if (!present.isEqualNode(node)) {
+      if (present.nodeType === 1 && present.nodeName === node.nodeName && !present.id === !node.id) patch(present, node);
+      else present.replaceWith(node);
+    }
+  });
+  while (old.childNodes.length > next.length) old.lastChild.remove();
+}
