@@ -11,6 +11,9 @@ LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gen
 RUNTIME := .venv/runtime-$(shell cksum < requirements.txt | cut -d ' ' -f 1)
 DEV := .venv/dev-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
+# A .venv whose Python has gone, or is too old, or was never finished, is made anew.
+WHOLE := $(shell .venv/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || rm -rf .venv)
+
 .PHONY: help run demo test test-fast check format bench chaos screenshots sabotage lock install clean
 .DEFAULT_GOAL := help
 
@@ -58,15 +61,12 @@ install: $(DEV) ## .venv with all that running and testing need
 clean: ## forget .venv and caches; data/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles
 
-# A .venv whose Python has gone, or is too old, is made anew.
-.venv/bin/python: FORCE
-	@$@ -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		test -n "$(PYTHON)" || { echo "Mission Control needs Python 3.11 or newer on PATH." >&2; exit 1; }; \
-		rm -rf .venv; echo "Making .venv with $(PYTHON) …"; \
-		$(PYTHON) -m venv .venv || { rm -rf .venv; \
-			echo "$(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)." >&2; exit 1; }; }
-
-FORCE:
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Mission Control needs Python 3.11 or newer on PATH." >&2; exit 1; }
+	@echo "Making .venv with $(PYTHON) …"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "$(PYTHON) cannot make a virtualenv: install its venv module (Debian: apt-get install python3-venv)." >&2; \
+		exit 1; }
 
 $(RUNTIME): | .venv/bin/python
 	@echo "Installing what the server needs …"
