@@ -26,6 +26,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.db.models.signals import post_save
 
+from mission_control import sql
 from mission_control.actors import Actor
 from mission_control.errors import Refused
 from mission_control.models import Activity, Fleet, Seal, StatusCount, Watermark
@@ -172,11 +173,7 @@ def flush() -> None:
         ]
         for a in pending
     ]  # fmt: skip
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            head, frozen_at = _flush_postgresql(cursor, rows)
-        else:
-            head, frozen_at = _flush_sqlite(cursor, rows)
+    head, frozen_at = (_flush_postgresql if connection.vendor == "postgresql" else _flush_sqlite)(rows)
     if frozen_at and _unit.claims:
         raise Refused("The fleet is frozen: no new claims until it is thawed.", code="frozen")
     for number, activity in enumerate(pending, start=head - len(rows) + 1):
@@ -187,12 +184,11 @@ def flush() -> None:
     post_save.send(sender=Activity, instance=last, created=True, raw=False, using="default", update_fields=None)
 
 
-def _flush_postgresql(cursor: Any, rows: list[list[Any]]) -> tuple[int, Any]:
+def _flush_postgresql(rows: list[list[Any]]) -> tuple[int, Any]:
     """One statement, so that the counter is held for one round trip and the commit. `at` is read after the lock."""
-    value = "(%s, " + ", ".join(["%s"] * 13) + ", %s::jsonb)"
-    values = ", ".join([value] * len(rows))
+    values = ", ".join(["(%s::int, " + ", ".join(["%s"] * 13) + ", %s::jsonb)"] * len(rows))
     numbered = [cell for place, row in enumerate(rows, start=1) for cell in (place, *row)]
-    cursor.execute(
+    written = sql.run(
         "WITH head AS (UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at)"  # noqa: S608  # constants and marks
         f" INSERT INTO mission_control_activity (seq, {COLUMNS}, at)"
         f" SELECT head.seq - %s + v.place, {COLUMNS}, clock_timestamp()"
@@ -200,17 +196,18 @@ def _flush_postgresql(cursor: Any, rows: list[list[Any]]) -> tuple[int, Any]:
         " RETURNING (SELECT seq FROM head), (SELECT frozen_at FROM head)",
         [len(rows), len(rows), *numbered],
     )
-    return tuple(cursor.fetchone())
+    return written[0][0], written[0][1]
 
 
-def _flush_sqlite(cursor: Any, rows: list[list[Any]]) -> tuple[int, Any]:
-    cursor.execute("UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at", [len(rows)])
-    head, frozen_at = cursor.fetchone()
-    marks = ", ".join(["%s"] * 15)
-    cursor.executemany(
-        f"INSERT INTO mission_control_activity (seq, {COLUMNS}, at) VALUES ({marks}, {SQLITE_NOW})",  # noqa: S608  # constants and marks
-        [[place, *row] for place, row in enumerate(rows, start=head - len(rows) + 1)],
+def _flush_sqlite(rows: list[list[Any]]) -> tuple[int, Any]:
+    [(head, frozen_at)] = sql.run(
+        "UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at", [len(rows)]
     )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO mission_control_activity (seq, {COLUMNS}, at) VALUES ({', '.join(['%s'] * 15)}, {SQLITE_NOW})",  # noqa: S608  # constants and marks
+            [[place, *row] for place, row in enumerate(rows, start=head - len(rows) + 1)],
+        )
     return head, frozen_at
 
 

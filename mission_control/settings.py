@@ -133,6 +133,7 @@ else:
         "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", default=THREADS + 8), "timeout": 10},
         "options": "-c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000",
     }
+PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", default=True)  # switch off behind a pooler that shares sessions
 DATABASES = {"default": _database}
 
 # ── live path and cache: in memory on one machine, Redis or Valkey beyond it ────────────────────────────────────────

@@ -18,13 +18,13 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Concat
 
 from agents.models import Agent
-from mission_control import log
+from mission_control import log, sql
 from mission_control.actors import Actor
 from mission_control.errors import Invalid, NotAllowed, Refused
 from mission_control.models import Fleet
 from tasks import leases
 from tasks.leases import Fence, lease_token
-from tasks.models import Session, Task
+from tasks.models import Session, Task, lock_head
 from tasks.transitions import lock, take, wrong_state
 from tasks.vocabulary import ASSIGNED, IN_PROGRESS, READY
 from ventures.models import Venture
@@ -90,7 +90,7 @@ def _best_one(heads: list[tuple[int, int, bool]]) -> list[Task]:
     for lane, venture, limited in heads:
         if limited and _room_in(venture) < 1:
             continue
-        task = Task.objects.filter(lane=lane).offered().order_by("sort_key", "id").locked(skip=True).first()
+        task = lock_head(lane)
         if task:
             return [task]
     return []
@@ -174,20 +174,19 @@ def lane_heads(
         else "NOT EXISTS (SELECT 1 FROM json_each(l.capabilities) WHERE value NOT IN (SELECT value FROM json_each(%s)))"
     )
     narrowed, extra = ("AND v.id = %s", [venture.pk]) if venture else ("", [])
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""SELECT lane, venture, limited FROM (
-                SELECT l.id AS lane, v.id AS venture, {_HAS_LIMIT[connection.vendor]} AS limited,
-                       (SELECT t.sort_key FROM tasks_task t WHERE t.lane_id = l.id AND t.offered
-                         ORDER BY t.sort_key, t.id LIMIT 1) AS head
-                  FROM tasks_lane l JOIN ventures_venture v ON v.id = l.venture_id
-                 WHERE v.status = 'active' AND (l.assignee_id IS NULL OR l.assignee_id = %s) AND {fits} {narrowed}
-                   AND (v.open_to_all OR EXISTS (SELECT 1 FROM agents_agent_ventures j
-                        WHERE j.agent_id = %s AND j.venture_id = v.id))
-              ) AS heads WHERE head IS NOT NULL ORDER BY head LIMIT {LANES}""",  # noqa: S608  # constants
-            [agent.pk, json.dumps(skills), *extra, agent.pk],
-        )
-        return [(lane, owner, bool(limited)) for lane, owner, limited in cursor.fetchall()]
+    rows = sql.run(
+        f"""SELECT lane, venture, limited FROM (
+            SELECT l.id AS lane, v.id AS venture, {_HAS_LIMIT[connection.vendor]} AS limited,
+                   (SELECT t.sort_key FROM tasks_task t WHERE t.lane_id = l.id AND t.offered
+                     ORDER BY t.sort_key, t.id LIMIT 1) AS head
+              FROM tasks_lane l JOIN ventures_venture v ON v.id = l.venture_id
+             WHERE v.status = 'active' AND (l.assignee_id IS NULL OR l.assignee_id = %s) AND {fits} {narrowed}
+               AND (v.open_to_all OR EXISTS (SELECT 1 FROM agents_agent_ventures j
+                    WHERE j.agent_id = %s AND j.venture_id = v.id))
+          ) AS heads WHERE head IS NOT NULL ORDER BY head LIMIT {LANES}""",  # noqa: S608  # constants
+        [agent.pk, json.dumps(skills), *extra, agent.pk],
+    )
+    return [(lane, owner, bool(limited)) for lane, owner, limited in rows]
 
 
 _HAS_LIMIT = {

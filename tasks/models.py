@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +13,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from agents.models import Agent
+from mission_control import sql
 from mission_control.actors import Actor
 from tasks import vocabulary
 from tasks.vocabulary import ASSIGNED, IN_PROGRESS, OPEN, READY
@@ -77,6 +80,36 @@ class TaskQuerySet(models.QuerySet["Task"]):
         skip = skip and connection.features.has_select_for_update_skip_locked
         locked = self.select_for_update(of=("self",), skip_locked=skip)
         return locked.select_related("venture", "assignee", "holder").annotate(db_now=Now())
+
+
+def lock_head(lane: int) -> Task | None:
+    """The first offered task of a lane that nobody else has locked, locked until the commit, with its venture.
+
+    What `Task.objects.filter(lane=…).offered().order_by("sort_key", "id").locked(skip=True).first()` says, by hand:
+    it runs once per claim.
+    """
+    postgresql = connection.vendor == "postgresql"
+    rows = sql.run(_lock_head_sql(connection.vendor), [lane])
+    if not rows:
+        return None
+    row, width = rows[0], sql.width(Task)
+    task = sql.decoded(Task, row[:width])
+    task.venture = sql.decoded(Venture, row[width:-1])
+    now = row[-1]
+    task.db_now = now if postgresql else datetime.fromisoformat(now).replace(tzinfo=UTC)
+    return task
+
+
+@cache
+def _lock_head_sql(vendor: str) -> str:
+    postgresql = vendor == "postgresql"
+    now = "clock_timestamp()" if postgresql else "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
+    return (
+        f"SELECT {sql.columns(Task, 't')}, {sql.columns(Venture, 'v')}, {now}"  # noqa: S608  # constants
+        " FROM tasks_task t JOIN ventures_venture v ON v.id = t.venture_id"
+        " WHERE t.lane_id = %s AND t.offered ORDER BY t.sort_key, t.id LIMIT 1"
+        + (" FOR UPDATE OF t SKIP LOCKED" if postgresql else "")
+    )
 
 
 class Task(models.Model):

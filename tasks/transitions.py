@@ -14,11 +14,11 @@ from operator import attrgetter
 from typing import Any
 
 from django.db import IntegrityError, connection
-from django.db.models import CharField, Count, F, Q, Value
-from django.db.models.functions import Cast, Concat, Now
+from django.db.models import Count, F, Q
+from django.db.models.functions import Now
 
 from agents.models import Agent
-from mission_control import live, log
+from mission_control import live, log, sql
 from mission_control.actors import Actor
 from mission_control.errors import Invalid, NotAllowed, NotThere, Refused
 from mission_control.models import Activity
@@ -330,7 +330,7 @@ def _renumbered(column: Any, left: int) -> int:
 # ── the work itself ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def take(actor: Actor, tasks: list[Task], session_key: str, seconds: int) -> list[Session]:
+def take(actor: Actor, tasks: list[Task], session_key: str, seconds: int) -> None:
     """Lease locked, checked, offered tasks to the actor's agent: the write of every claim.
 
     One guarded UPDATE, one session and one task.claimed each. The keys of a batch are `<session_key>:<code>`.
@@ -355,23 +355,27 @@ def take(actor: Actor, tasks: list[Task], session_key: str, seconds: int) -> lis
                 task, "task.claimed", actor, agent=agent.slug, session=task.session_key, status_from=status,
                 status_to=IN_PROGRESS, data={"epoch": task.epoch, "lease_seconds": seconds},
             )  # fmt: skip
-    sessions = [
-        Session(
-            key=task.session_key, agent=agent, task=task, attempt=task.epoch, model=agent.model, started_at=now,
-            heartbeat_at=now,
-        )
-        for task in tasks
+    rows = [
+        [task.session_key, agent.pk, task.pk, task.epoch, agent.model, now, now] for task in tasks
     ]  # fmt: skip
-    return Session.objects.bulk_create(sessions)
+    sql.run(
+        "INSERT INTO tasks_session (key, agent_id, task_id, attempt, model, started_at, heartbeat_at,"  # noqa: S608
+        " type, state, summary, error, tokens, cost_micro_usd)"
+        f" VALUES {', '.join([_NEW_SESSION] * len(rows))}",
+        [cell for row in rows for cell in row],
+    )
+
+
+_NEW_SESSION = "(%s, %s, %s, %s, %s, %s, %s, 'primary', 'running', '', '', 0, 0)"
 
 
 def _session_key(tasks: list[Task], agent: Agent, given: str) -> Any:
-    """The key of one claimed task, or the expression that makes it for each of a batch."""
+    """The key of one claimed task, or the SQL that makes it for each of a batch."""
     if len(tasks) == 1:
         return given or f"{agent.slug}:{tasks[0].code}:{tasks[0].epoch + (tasks[0].status != IN_PROGRESS)}"
     if given:
-        return Concat(Value(f"{given}:"), F("code"))
-    return Concat(Value(f"{agent.slug}:"), F("code"), Value(":"), Cast(F("epoch") + 1, CharField()))
+        return Sql("%s || code", f"{given}:")
+    return Sql("%s || code || ':' || (epoch + 1)", f"{agent.slug}:")
 
 
 @log.verb
@@ -1153,14 +1157,41 @@ def _move(tasks: list[Task], verb: str, to: str, **changes: Any) -> None:
     raised = 1 if to == IN_PROGRESS else 0
     if here == IN_PROGRESS:
         writes = {**NOBODY, **writes}
-    guarded = Task.objects.filter(pk__in=[task.pk for task in tasks], status=here)
-    moved = guarded.update(status=to, version=F("version") + 1, epoch=F("epoch") + raised, **writes)
+    keys, values = _assigned(writes)
+    pks = [task.pk for task in tasks]
+    moved = sql.change(
+        f"UPDATE tasks_task SET status = %s, version = version + 1, epoch = epoch + {raised}, {keys}"  # noqa: S608
+        f" WHERE id IN ({sql.marks(pks)}) AND status = %s",
+        [to, *values, *pks, here],
+    )
     if moved != len(tasks):
         raise log.Busy
     for task in tasks:
         for name, value in writes.items():
             setattr(task, name, value)
         task.status, task.version, task.epoch = to, task.version + 1, task.epoch + raised
+
+
+class Sql:
+    """A value that the database computes from the row."""
+
+    def __init__(self, text: str, *values: Any) -> None:
+        self.text, self.values = text, values
+
+
+def _assigned(writes: dict[str, Any]) -> tuple[str, list[Any]]:
+    """`"column = %s, …"` and its values; `Sql` is computed by the database."""
+    keys: list[str] = []
+    values: list[Any] = []
+    for name, value in writes.items():
+        if isinstance(value, Sql):
+            keys.append(f"{name} = {value.text}")
+            values += value.values
+        else:
+            column, prepared = sql.prepared_value(Task, name, value)
+            keys.append(f"{column} = %s")
+            values.append(prepared)
+    return ", ".join(keys), values
 
 
 def _write(task: Task, **changes: Any) -> None:

@@ -3,8 +3,9 @@
 import django.contrib.auth.validators
 import django.db.models.functions.datetime
 import django.utils.timezone
-import mission_control.models
 from django.db import migrations, models
+
+import mission_control.models
 
 
 class Migration(migrations.Migration):
