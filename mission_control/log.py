@@ -188,7 +188,7 @@ def _flush_postgresql(rows: list[list[Any]]) -> tuple[int, Any]:
     """One statement, so that the counter is held for one round trip and the commit. `at` is read after the lock."""
     values = ", ".join(["(%s::int, " + ", ".join(["%s"] * 13) + ", %s::jsonb)"] * len(rows))
     numbered = [cell for place, row in enumerate(rows, start=1) for cell in (place, *row)]
-    written = sql.run(
+    written = sql.rows(
         "WITH head AS (UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at)"  # noqa: S608  # constants and marks
         f" INSERT INTO mission_control_activity (seq, {COLUMNS}, at)"
         f" SELECT head.seq - %s + v.place, {COLUMNS}, clock_timestamp()"
@@ -200,7 +200,7 @@ def _flush_postgresql(rows: list[list[Any]]) -> tuple[int, Any]:
 
 
 def _flush_sqlite(rows: list[list[Any]]) -> tuple[int, Any]:
-    [(head, frozen_at)] = sql.run(
+    [(head, frozen_at)] = sql.rows(
         "UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at", [len(rows)]
     )
     with connection.cursor() as cursor:

@@ -7,7 +7,7 @@ is constant, so PostgreSQL keeps its plan. Not here: what the statements say; ea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import psycopg
@@ -17,11 +17,11 @@ from django.db import connection, models
 M = TypeVar("M", bound=models.Model)
 
 
-def run(statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """Execute with `%s` marks; the rows it returns, or an empty list. Errors are Django's."""
+def rows(statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Execute with `%s` marks and fetch all rows. Errors are Django's."""
     cursor = _execute(statement, values)
     with connection.wrap_database_errors:
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall()
 
 
 def change(statement: str, values: Sequence[Any] = ()) -> int:
@@ -62,12 +62,17 @@ def decoded(model: type[M], row: Sequence[Any]) -> M:
 
 def prepared_value(model: type[models.Model], name: str, value: Any) -> tuple[str, Any]:
     """`(column, value for the database)` of a field by its name; foreign keys take instances."""
-    field: Any = model._meta.get_field(name)
+    field = _field(model, name)
     if isinstance(value, models.Model):
-        value = value.pk
-    if field.is_relation:
+        return field.column, value.pk
+    if value is None or (isinstance(value, str | int) and not isinstance(field, models.JSONField)):
         return field.column, value
     return field.column, field.get_db_prep_save(value, connection)
+
+
+@cache
+def _field(model: type[models.Model], name: str) -> Any:
+    return model._meta.get_field(name)
 
 
 def marks(values: Iterable[Any]) -> str:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -168,31 +169,36 @@ def lane_heads(
     One statement without a lock: the head of each fitting lane is one probe of the index task_queue.
     """
     skills = agent.capabilities if capabilities is None else [c for c in agent.capabilities if c in set(capabilities)]
-    fits = (
-        "l.capabilities <@ %s::jsonb"
-        if connection.vendor == "postgresql"
-        else "NOT EXISTS (SELECT 1 FROM json_each(l.capabilities) WHERE value NOT IN (SELECT value FROM json_each(%s)))"
+    narrowed = [venture.pk] if venture else []
+    rows = sql.rows(
+        _lane_heads_sql(connection.vendor, bool(venture)), [agent.pk, json.dumps(skills), agent.pk, *narrowed]
     )
-    narrowed, extra = ("AND v.id = %s", [venture.pk]) if venture else ("", [])
-    rows = sql.run(
-        f"""SELECT lane, venture, limited FROM (
-            SELECT l.id AS lane, v.id AS venture, {_HAS_LIMIT[connection.vendor]} AS limited,
-                   (SELECT t.sort_key FROM tasks_task t WHERE t.lane_id = l.id AND t.offered
-                     ORDER BY t.sort_key, t.id LIMIT 1) AS head
-              FROM tasks_lane l JOIN ventures_venture v ON v.id = l.venture_id
-             WHERE v.status = 'active' AND (l.assignee_id IS NULL OR l.assignee_id = %s) AND {fits} {narrowed}
-               AND (v.open_to_all OR EXISTS (SELECT 1 FROM agents_agent_ventures j
-                    WHERE j.agent_id = %s AND j.venture_id = v.id))
-          ) AS heads WHERE head IS NOT NULL ORDER BY head LIMIT {LANES}""",  # noqa: S608  # constants
-        [agent.pk, json.dumps(skills), *extra, agent.pk],
-    )
-    return [(lane, owner, bool(limited)) for lane, owner, limited in rows]
+    return [(lane, owner, bool(limited)) for lane, owner, limited, _ in rows]
 
 
-_HAS_LIMIT = {
-    "postgresql": "(v.wip_limits ? 'in_progress')",
-    "sqlite": "(json_extract(v.wip_limits, '$.in_progress') IS NOT NULL)",
-}
+@cache
+def _lane_heads_sql(vendor: str, narrowed: bool) -> str:
+    head = (
+        "(SELECT t.sort_key AS head FROM tasks_task t WHERE t.lane_id = l.id AND t.offered"
+        " ORDER BY t.sort_key, t.id LIMIT 1)"
+    )
+    if vendor == "postgresql":
+        has_limit, fits = "(v.wip_limits ? 'in_progress')", "l.capabilities <@ %s::jsonb"
+        source, found = f"CROSS JOIN LATERAL {head} AS h", ""
+    else:
+        has_limit = "(json_extract(v.wip_limits, '$.in_progress') IS NOT NULL)"
+        fits = (
+            "NOT EXISTS (SELECT 1 FROM json_each(l.capabilities) WHERE value NOT IN (SELECT value FROM json_each(%s)))"
+        )
+        source, found, head = "", "AND head IS NOT NULL", f"{head} AS head"
+    return (
+        f"SELECT l.id, v.id, {has_limit}, {'h.head' if source else head}"  # noqa: S608  # constants
+        f" FROM tasks_lane l JOIN ventures_venture v ON v.id = l.venture_id {source}"
+        f" WHERE v.status = 'active' AND (l.assignee_id IS NULL OR l.assignee_id = %s) AND {fits} {found}"
+        " AND (v.open_to_all OR EXISTS (SELECT 1 FROM agents_agent_ventures j"
+        f" WHERE j.agent_id = %s AND j.venture_id = v.id)) {'AND v.id = %s' if narrowed else ''}"
+        f" ORDER BY 4 LIMIT {LANES}"
+    )
 
 
 def seconds_of(agent: Agent, asked: int | None, simple: bool) -> int:

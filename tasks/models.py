@@ -89,7 +89,7 @@ def lock_head(lane: int) -> Task | None:
     it runs once per claim.
     """
     postgresql = connection.vendor == "postgresql"
-    rows = sql.run(_lock_head_sql(connection.vendor), [lane])
+    rows = sql.rows(_lock_head_sql(connection.vendor), [lane])
     if not rows:
         return None
     row, width = rows[0], sql.width(Task)

@@ -358,7 +358,7 @@ def take(actor: Actor, tasks: list[Task], session_key: str, seconds: int) -> Non
     rows = [
         [task.session_key, agent.pk, task.pk, task.epoch, agent.model, now, now] for task in tasks
     ]  # fmt: skip
-    sql.run(
+    sql.change(
         "INSERT INTO tasks_session (key, agent_id, task_id, attempt, model, started_at, heartbeat_at,"  # noqa: S608
         " type, state, summary, error, tokens, cost_micro_usd)"
         f" VALUES {', '.join([_NEW_SESSION] * len(rows))}",
