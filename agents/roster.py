@@ -94,7 +94,7 @@ def change(actor: Actor, agent: Agent, changes: dict[str, Any], *, version: int 
     if not (itself or above):
         raise NotAllowed("Only the agent itself, an operator or an orchestrator changes it.")
     known = _known(changes, CHANGEABLE if above else BY_ITSELF)
-    current = Agent.objects.select_for_update().get(pk=agent.pk)
+    current = Agent.objects.select_for_update(no_key=True).get(pk=agent.pk)
     if version is not None and version != current.version:
         raise Refused("Somebody changed it in the meantime.", code="stale", status=412, version=current.version)
     before: dict[str, Any] = {}

@@ -263,7 +263,7 @@ def _shut_gate(agent: Agent, task: Task) -> Refused | None:
 
 def _room_of(agent: Agent) -> int:
     """How many more leases the agent may hold; refused when none. Locks its row, so that two claims count in turn."""
-    current = Agent.objects.select_for_update().get(pk=agent.pk)
+    current = Agent.objects.select_for_update(no_key=True).get(pk=agent.pk)
     held = Task.objects.leased_to(agent).count()
     if current.max_concurrent and held >= current.max_concurrent:
         raise Refused(
@@ -275,7 +275,7 @@ def _room_of(agent: Agent) -> int:
 
 def _room_in(venture_id: int) -> int:
     """How many more tasks of the venture may be in progress. Locks its row."""
-    venture = Venture.objects.select_for_update().get(pk=venture_id)
+    venture = Venture.objects.select_for_update(no_key=True).get(pk=venture_id)
     limit = venture.wip_limits.get("in_progress")
     if limit is None:
         return MOST

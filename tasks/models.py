@@ -78,7 +78,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         `skip`: leave out rows that somebody else has locked. `db_now` is the database's clock.
         """
         skip = skip and connection.features.has_select_for_update_skip_locked
-        locked = self.select_for_update(of=("self",), skip_locked=skip)
+        locked = self.select_for_update(of=("self",), skip_locked=skip, no_key=True)
         return locked.select_related("venture", "assignee", "holder").annotate(db_now=Now())
 
 
@@ -108,7 +108,7 @@ def _lock_head_sql(vendor: str) -> str:
         f"SELECT {sql.columns(Task, 't')}, {sql.columns(Venture, 'v')}, {now}"  # noqa: S608  # constants
         " FROM tasks_task t JOIN ventures_venture v ON v.id = t.venture_id"
         " WHERE t.lane_id = %s AND t.offered ORDER BY t.sort_key, t.id LIMIT 1"
-        + (" FOR UPDATE OF t SKIP LOCKED" if postgresql else "")
+        + (" FOR NO KEY UPDATE OF t SKIP LOCKED" if postgresql else "")
     )
 
 

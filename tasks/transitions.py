@@ -102,7 +102,9 @@ def create_many(actor: Actor, many: Sequence[dict[str, Any]]) -> list[Task]:
         raise Invalid({"": f"Give between 1 and {BATCH} tasks."})
     now = log.now()
     wanted = {before.pk for fields in many for before in fields.get("depends_on") or ()}
-    prerequisites = {task.pk: task for task in Task.objects.filter(pk__in=wanted).select_for_update().order_by("pk")}
+    prerequisites = {
+        task.pk: task for task in Task.objects.filter(pk__in=wanted).select_for_update(no_key=True).order_by("pk")
+    }
     tasks, edges = [], []
     for place, given in enumerate(many):
         fields = {**given}
@@ -295,28 +297,23 @@ def _key_between(task: Task, status: str, before: str, after: str) -> int:
     Neighbours that have left the column meanwhile are ignored: the card goes beside the one that is still there.
     """
     column = Task.objects.filter(status=status).exclude(pk=task.pk)
-    right = column.filter(code=before).values_list("sort_key", flat=True).first() if before else None
     left = column.filter(code=after).values_list("sort_key", flat=True).first() if after else None
-    if right is None and left is None:
+    right = column.filter(code=before).values_list("sort_key", flat=True).first() if before else None
+    keys = column.values_list("sort_key", flat=True)
+    if left is not None:
+        right = keys.filter(sort_key__gt=left).order_by("sort_key").first()
+    elif right is not None:
+        left = keys.filter(sort_key__lt=right).order_by("-sort_key").first()
+    else:
         return task.sort_key
-    if left is None or (right is not None and left >= right):
-        assert right is not None
-        left = column.filter(sort_key__lt=right).order_by("-sort_key").values_list("sort_key", flat=True).first()
-        if left is None:
-            return right - 1000 * ROOM
-    elif right is None or right is not None:
-        nearest = column.filter(sort_key__gt=left).order_by("sort_key").values_list("sort_key", flat=True).first()
-        if nearest is None:
-            return left + 1000 * ROOM
-        right = nearest
-    if right - left >= 2:
-        return (left + right) // 2
-    return _renumbered(column, left)
+    if left is None or right is None:
+        return right - 1000 * ROOM if right is not None else (left or 0) + 1000 * ROOM
+    return (left + right) // 2 if right - left >= 2 else _renumbered(column, left)
 
 
 def _renumbered(column: Any, left: int) -> int:
     """Push what stands right of `left` apart, as few rows as it takes, and return the key in the new gap."""
-    rows = list(column.filter(sort_key__gt=left).order_by("sort_key", "id").select_for_update()[:500])
+    rows = list(column.filter(sort_key__gt=left).order_by("sort_key", "id").select_for_update(no_key=True)[:500])
     upto = len(rows)
     for place, row in enumerate(rows):
         if row.sort_key - left >= (place + 2) * ROOM:
@@ -533,8 +530,9 @@ def complete(
         _held_or_fenced(actor, task, fence, total, deliverables)
     _check(task, "complete")
     worker = task.holder
-    session = _end_lease(task, "completed", summary=summary, output=output)
     place = REVIEW if review or task.review_required or task.venture.review_required else DONE
+    waiting = _dependants(task) if place == DONE else []
+    session = _end_lease(task, "completed", summary=summary, output=output)
     add_deliverables(actor, task, deliverables, attempt=session.attempt if session else None)
     writes: dict[str, Any] = {
         "completion_summary": summary, "output": output, "deliverable_count": task.deliverable_count,
@@ -553,7 +551,7 @@ def complete(
         data={"epoch": task.epoch, "branch": task.branch, "commits": list(commits), "deliverables": len(deliverables)},
     )  # fmt: skip
     if place == DONE:
-        _finished(actor, task, worker)
+        _finished(actor, task, waiting, worker)
     return task
 
 
@@ -686,7 +684,7 @@ def accept(actor: Actor, code: str, *, note: str = "") -> Task:
         data={"note": note},
     )  # fmt: skip
     session = Session.objects.filter(task=task, type="primary").select_related("agent").order_by("-id").first()
-    _finished(actor, task, session.agent if session else None)
+    _finished(actor, task, _dependants(task), session.agent if session else None)
     return task
 
 
@@ -727,8 +725,7 @@ def reopen(actor: Actor, code: str, *, reason: str = "") -> Task:
         data={"reason": reason, "generation": task.generation},
     )  # fmt: skip
     if here == DONE:
-        waiting = list(Task.objects.locked().filter(dependencies__depends_on=task).order_by("pk"))
-        raise_blockers(actor, waiting, f"{task.code} was reopened")
+        raise_blockers(actor, _dependants(task), f"{task.code} was reopened")
     return task
 
 
@@ -958,12 +955,16 @@ def _place_and_whose(task: Task) -> tuple[str, bool]:
     return rest(task), task.assignee_id is not None
 
 
-def _finished(actor: Actor, task: Task, worker: Agent | None) -> None:
-    if worker:
-        Agent.objects.filter(pk=worker.pk).update(tasks_completed=F("tasks_completed") + 1)
-    waiting = list(Task.objects.locked().filter(dependencies__depends_on=task).order_by("pk"))
+def _dependants(task: Task) -> list[Task]:
+    """Those that wait for it, locked in the order of their ids: tasks before agents and ventures."""
+    return list(Task.objects.locked().filter(dependencies__depends_on=task).order_by("pk"))
+
+
+def _finished(actor: Actor, task: Task, waiting: list[Task], worker: Agent | None) -> None:
     if waiting:
         lower_blockers(actor, waiting, f"{task.code} is done")
+    if worker:
+        Agent.objects.filter(pk=worker.pk).update(tasks_completed=F("tasks_completed") + 1)
 
 
 def _reaches(start: int, goal: int) -> bool:

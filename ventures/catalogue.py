@@ -51,7 +51,7 @@ def change(actor: Actor, venture: Venture, changes: dict[str, Any], *, version: 
     `version`: refuse with 412 when someone changed it in between.
     """
     _may_change(actor)
-    current = Venture.objects.select_for_update().get(pk=venture.pk)
+    current = Venture.objects.select_for_update(no_key=True).get(pk=venture.pk)
     if version is not None and version != current.version:
         raise Refused("Somebody changed it in the meantime.", code="stale", status=412, version=current.version)
     before, after = {}, {}
@@ -76,7 +76,7 @@ def delete(actor: Actor, venture: Venture) -> None:
         raise Refused(
             "The default venture cannot be deleted: tasks without a venture go there.", code="default_venture"
         )
-    current = Venture.objects.select_for_update().get(pk=venture.pk)
+    current = Venture.objects.select_for_update(no_key=True).get(pk=venture.pk)
     try:
         with log.step():
             current.delete()
