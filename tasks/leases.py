@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F
-from django.db.models.functions import Greatest, Now
+from django.db import connection
 
+from mission_control import sql
 from mission_control.actors import Actor
 from mission_control.errors import Refused
 from tasks.models import Session, Task
@@ -83,14 +83,33 @@ def attempt_of(actor: Actor, task: Task, fence: Fence) -> Session | None:
     return own.order_by("-id").first()
 
 
-def later(task: Task) -> Any:
-    """The new end of a live lease, by the database's clock; never earlier than the one it has."""
-    return Greatest(F("lease_expires_at"), Now() + timedelta(seconds=task.lease_seconds or settings.LEASE_SECONDS))
+def extend(task: Task) -> datetime | None:
+    """A sign of life under this epoch: the lease ends later, never earlier. The new end, None when it is not live.
 
-
-def extend(task: Task) -> None:
-    """A write under the lease is a sign of life. The caller has locked the row and checked the fence."""
-    Task.objects.filter(pk=task.pk, epoch=task.epoch, status=IN_PROGRESS, held_by=None).update(
-        lease_expires_at=later(task), heartbeat_at=Now()
+    By the database's clock, in one guarded statement; also marks the session.
+    """
+    seconds = task.lease_seconds or settings.LEASE_SECONDS
+    postgresql = connection.vendor == "postgresql"
+    rows = sql.rows(_EXTEND_POSTGRESQL if postgresql else _EXTEND_SQLITE, [seconds, task.pk, task.epoch])
+    if not rows:
+        return None
+    now = "now()" if postgresql else "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
+    sql.change(
+        f"UPDATE tasks_session SET heartbeat_at = {now} WHERE task_id = %s AND ended_at IS NULL AND type = 'primary'",  # noqa: S608
+        [task.pk],
     )
-    Session.objects.live().filter(task=task, type="primary").update(heartbeat_at=Now())
+    until: Any = rows[0][0]
+    return until if postgresql else datetime.fromisoformat(until).replace(tzinfo=UTC)
+
+
+_EXTEND = (
+    "UPDATE tasks_task SET lease_expires_at = {later}, heartbeat_at = {now}"
+    " WHERE id = %s AND epoch = %s AND status = 'in_progress' AND holder_id IS NOT NULL RETURNING lease_expires_at"
+)
+_EXTEND_POSTGRESQL = _EXTEND.format(
+    later="GREATEST(lease_expires_at, clock_timestamp() + make_interval(secs => %s))", now="clock_timestamp()"
+)
+_EXTEND_SQLITE = _EXTEND.format(
+    later="MAX(lease_expires_at, STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', '+' || %s || ' seconds'))",
+    now="STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -82,34 +83,48 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return locked.select_related("venture", "assignee", "holder").annotate(db_now=Now())
 
 
-def lock_head(lane: int) -> Task | None:
-    """The first offered task of a lane that nobody else has locked, locked until the commit, with its venture.
+def read(where: str, values: Sequence[Any], *, lock: bool = False, skip: bool = False) -> list[Task]:
+    """Tasks with their venture by a condition on `t` and `v`, with `db_now`. For the hot paths, see mission_control/sql.
 
-    What `Task.objects.filter(lane=…).offered().order_by("sort_key", "id").locked(skip=True).first()` says, by hand:
-    it runs once per claim.
+    `lock`: the rows stay locked until the commit (SQLite: the whole file is); `skip`: without those locked by others.
     """
     postgresql = connection.vendor == "postgresql"
-    rows = sql.rows(_lock_head_sql(connection.vendor), [lane])
-    if not rows:
-        return None
-    row, width = rows[0], sql.width(Task)
-    task = sql.decoded(Task, row[:width])
-    task.venture = sql.decoded(Venture, row[width:-1])
-    now = row[-1]
-    task.db_now = now if postgresql else datetime.fromisoformat(now).replace(tzinfo=UTC)
-    return task
+    locking = (" FOR NO KEY UPDATE OF t" + (" SKIP LOCKED" if skip else "")) if lock and postgresql else ""
+    tasks = []
+    for row in sql.rows(f"{_select(postgresql)} WHERE {where}{locking}", values):
+        task = sql.decoded(Task, row[: _width()])
+        task.venture = sql.decoded(Venture, row[_width() : -1])
+        task.db_now = row[-1] if postgresql else datetime.fromisoformat(row[-1]).replace(tzinfo=UTC)
+        tasks.append(task)
+    return tasks
 
 
 @cache
-def _lock_head_sql(vendor: str) -> str:
-    postgresql = vendor == "postgresql"
+def _width() -> int:
+    return sql.width(Task)
+
+
+@cache
+def _select(postgresql: bool) -> str:
     now = "clock_timestamp()" if postgresql else "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
     return (
         f"SELECT {sql.columns(Task, 't')}, {sql.columns(Venture, 'v')}, {now}"  # noqa: S608  # constants
         " FROM tasks_task t JOIN ventures_venture v ON v.id = t.venture_id"
-        " WHERE t.lane_id = %s AND t.offered ORDER BY t.sort_key, t.id LIMIT 1"
-        + (" FOR NO KEY UPDATE OF t SKIP LOCKED" if postgresql else "")
     )
+
+
+def lock_head(lane: int) -> Task | None:
+    """The first offered task of a lane that nobody else has locked, locked until the commit."""
+    offered = "t.lane_id = %s AND t.offered ORDER BY t.sort_key, t.id LIMIT 1"
+    return next(iter(read(offered, [lane], lock=True, skip=True)), None)
+
+
+def visible_sql(actor: Actor) -> tuple[str, list[Any]]:
+    """`visible_to` as a condition on `t` and `v` with its values."""
+    if not actor.is_agent or actor.can("admin"):
+        return "TRUE", []
+    joined = "SELECT 1 FROM agents_agent_ventures j WHERE j.agent_id = %s AND j.venture_id = v.id"
+    return f"(v.open_to_all OR EXISTS ({joined}))", [actor.agent.pk]
 
 
 class Task(models.Model):

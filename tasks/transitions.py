@@ -19,12 +19,24 @@ from django.db.models.functions import Now
 
 from agents.models import Agent
 from mission_control import live, log, sql
-from mission_control.actors import Actor
+from mission_control.actors import Actor, system
 from mission_control.errors import Invalid, NotAllowed, NotThere, Refused
 from mission_control.models import Activity
 from tasks import leases
 from tasks.leases import PLAIN, Fence
-from tasks.models import BONUS, ROOM, Deliverable, Dependency, Lane, Session, Task, new_code, sort_key_at
+from tasks.models import (
+    BONUS,
+    ROOM,
+    Deliverable,
+    Dependency,
+    Lane,
+    Session,
+    Task,
+    new_code,
+    read,
+    sort_key_at,
+    visible_sql,
+)
 from tasks.vocabulary import (
     ASSIGNED,
     BLOCK_KINDS,
@@ -393,14 +405,13 @@ def heartbeat(actor: Actor, code: str, fence: Fence = PLAIN) -> Task:
 
     One guarded statement without a lock of its own. `lease_lost`, `cancelled` or `paused` when the lease is not live.
     """
-    task = _found(Task.objects.visible_to(actor).select_related("holder"), code)
+    task = _seen(actor, code)
     if not leases.is_held(actor, task, fence):
         raise leases.lost(actor, task, fence)
-    live_lease = Task.objects.filter(pk=task.pk, epoch=task.epoch, status=IN_PROGRESS, holder=actor.agent, held_by=None)
-    if not live_lease.update(lease_expires_at=leases.later(task), heartbeat_at=Now()):
-        raise leases.lost(actor, _found(Task.objects.select_related("holder"), code), fence)
-    Session.objects.live().filter(task=task, type="primary").update(heartbeat_at=Now())
-    task.refresh_from_db(fields=["lease_expires_at", "heartbeat_at"])
+    task.lease_expires_at = leases.extend(task)
+    if task.lease_expires_at is None:  # it ended between the two statements
+        raise leases.lost(actor, _seen(actor, code), fence)
+    task.heartbeat_at = task.db_now
     live.ping({"task": task.code, "lease_expires_at": task.lease_expires_at, "heartbeat_at": task.heartbeat_at})
     return task
 
@@ -764,12 +775,12 @@ def report_usage(actor: Actor, code: str, spent: Spent, *, fence: Fence = PLAIN,
     """
     task = lock(actor, code)
     session = leases.attempt_of(actor, task, fence)
-    entry = ledger.book(
+    booked = ledger.book(
         actor, spent, venture=task.venture.slug, task=task.code, agent=actor.agent.slug if actor.agent else "",
         session=session.key if session else "", attempt=session.attempt if session else None, request_id=request_id,
         announce=True,
     )  # fmt: skip
-    if entry:
+    if booked:
         _write(task, **_added(task, spent, session))
     if leases.is_held(actor, task, fence):
         leases.extend(task)
@@ -792,10 +803,13 @@ def _booked(actor: Actor, task: Task, total: Spent | None, session: Session | No
 
 def _added(task: Task, spent: Spent, session: Session | None) -> dict[str, Any]:
     if session and spent:
-        Session.objects.filter(pk=session.pk).update(
-            tokens=F("tokens") + spent.tokens, cost_micro_usd=F("cost_micro_usd") + spent.amount_micro_usd
+        sql.change(
+            "UPDATE tasks_session SET tokens = tokens + %s, cost_micro_usd = cost_micro_usd + %s WHERE id = %s",
+            [spent.tokens, spent.amount_micro_usd, session.pk],
         )
-        Agent.objects.filter(pk=session.agent_id).update(tokens_used=F("tokens_used") + spent.tokens)
+        sql.change(
+            "UPDATE agents_agent SET tokens_used = tokens_used + %s WHERE id = %s", [spent.tokens, session.agent_id]
+        )
     return {
         "tokens_used": task.tokens_used + spent.tokens,
         "actual_cost_micro_usd": task.actual_cost_micro_usd + spent.amount_micro_usd,
@@ -957,6 +971,8 @@ def _place_and_whose(task: Task) -> tuple[str, bool]:
 
 def _dependants(task: Task) -> list[Task]:
     """Those that wait for it, locked in the order of their ids: tasks before agents and ventures."""
+    if not sql.rows("SELECT 1 FROM tasks_dependency WHERE depends_on_id = %s LIMIT 1", [task.pk]):
+        return []
     return list(Task.objects.locked().filter(dependencies__depends_on=task).order_by("pk"))
 
 
@@ -964,7 +980,7 @@ def _finished(actor: Actor, task: Task, waiting: list[Task], worker: Agent | Non
     if waiting:
         lower_blockers(actor, waiting, f"{task.code} is done")
     if worker:
-        Agent.objects.filter(pk=worker.pk).update(tasks_completed=F("tasks_completed") + 1)
+        sql.change("UPDATE agents_agent SET tasks_completed = tasks_completed + 1 WHERE id = %s", [worker.pk])
 
 
 def _reaches(start: int, goal: int) -> bool:
@@ -984,7 +1000,19 @@ def _reaches(start: int, goal: int) -> bool:
 
 def lock(actor: Actor, code: str) -> Task:
     """The task, locked until the commit. NotThere: unknown, or not for this caller."""
-    return _found(Task.objects.visible_to(actor).locked(), code)
+    return _seen(actor, code, lock=True)
+
+
+def _seen(actor: Actor, code: str, *, lock: bool = False) -> Task:
+    visible, values = visible_sql(actor)
+    found = read(f"t.code = %s AND {visible}", [code, *values], lock=lock)
+    if not found:
+        raise NotThere("There is no such task.")
+    task = found[0]
+    for relation in ("holder", "assignee"):  # the caller's own row is at hand: no need to read it again
+        if actor.agent and getattr(task, f"{relation}_id") == actor.agent.pk:
+            setattr(task, relation, actor.agent)
+    return task
 
 
 def wrong_state(task: Task, verb: str) -> Refused:
@@ -1009,13 +1037,6 @@ def allowed_verbs(actor: Actor, task: Task) -> list[str]:
     if task.status in (PAUSED, FAILED, REVIEW, INBOX):
         hidden.add("block")
     return [name for name in verbs if name not in hidden]
-
-
-def _found(tasks: Any, code: str) -> Task:
-    task: Task | None = tasks.filter(code=code).first()
-    if task is None:
-        raise NotThere("There is no such task.")
-    return task
 
 
 def _check(task: Task, verb: str) -> None:
@@ -1197,7 +1218,11 @@ def _assigned(writes: dict[str, Any]) -> tuple[str, list[Any]]:
 
 def _write(task: Task, **changes: Any) -> None:
     """A change that leaves the status as it is: guarded by the version, which goes up by one."""
-    if not Task.objects.filter(pk=task.pk, version=task.version).update(version=task.version + 1, **changes):
+    keys, values = _assigned({"version": task.version + 1, **changes})
+    if not sql.change(
+        f"UPDATE tasks_task SET {keys} WHERE id = %s AND version = %s",  # noqa: S608  # columns of the model
+        [*values, task.pk, task.version],
+    ):
         raise log.Busy
     task.version += 1
     for name, value in changes.items():
@@ -1209,19 +1234,33 @@ def _end_lease(task: Task, state: str, *, error: str = "", summary: str = "", ou
     if task.status not in (IN_PROGRESS, ASSIGNED):
         return None
     primary = None
-    for session in Session.objects.live().filter(task=task).select_related("agent"):
-        ending = state if session.type == "primary" else "completed" if state == "completed" else "cancelled"
-        Session.objects.filter(pk=session.pk).update(
-            state=ending, ended_at=Now(), error=error if state != "completed" else "",
-            **({"summary": summary, "output": output} if session.type == "primary" else {}),
-        )  # fmt: skip
-        if session.type == "primary":
+    live_rows = sql.rows(
+        f"SELECT {sql.columns(Session, 's')} FROM tasks_session s WHERE s.task_id = %s AND s.ended_at IS NULL",  # noqa: S608
+        [task.pk],
+    )
+    for session in (sql.decoded(Session, row) for row in live_rows):
+        own = session.type == "primary"
+        ending = state if own else "completed" if state == "completed" else "cancelled"
+        said = {"summary": summary, "output": output} if own else {}
+        writes = {"state": ending, "ended_at": task.db_now, "error": error if state != "completed" else "", **said}
+        pairs = [sql.prepared_value(Session, name, value) for name, value in writes.items()]
+        sql.change(
+            f"UPDATE tasks_session SET {', '.join(f'{column} = %s' for column, _ in pairs)} WHERE id = %s",  # noqa: S608
+            [*(value for _, value in pairs), session.pk],
+        )
+        if own:
             primary = session
         else:
             log.record(
-                "session.ended", Actor("system", "lease"), venture=task.venture.slug, task=task.code, title=task.title,
-                agent=session.agent.slug, session=session.key, data={"state": ending, "type": session.type},
-            )  # fmt: skip
+                "session.ended",
+                system("lease"),
+                venture=task.venture.slug,
+                task=task.code,
+                title=task.title,
+                agent=session.agent.slug,
+                session=session.key,
+                data={"state": ending, "type": session.type},
+            )
     return primary
 
 

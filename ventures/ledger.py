@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Sum
+from django.db import connection
 
-from mission_control import log
+from mission_control import log, sql
 from mission_control.actors import Actor
-from ventures.models import LedgerEntry, spend
+from ventures.models import LedgerEntry
+
+_NOW = {"postgresql": "now()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"}
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,29 @@ def book(
     attempt: int | None = None,
     request_id: str | None = None,
     announce: bool = False,
-) -> LedgerEntry | None:
-    """Add one cost line and keep the venture's total equal. Returns None when there is nothing new to book.
+) -> bool:
+    """Add one cost line and keep the venture's total equal. False when there is nothing new to book.
 
     A `request_id` that was booked before is not booked again. `announce` records cost.recorded: for reports that no
     other activity tells of. Locks the venture's row.
     """
     if not spent or (request_id and LedgerEntry.objects.filter(request_id=request_id).exists()):
-        return None
-    entry = LedgerEntry.objects.create(
-        venture=venture, task=task, agent=agent, session=session, attempt=attempt, kind="cost",
-        amount_micro_usd=spent.amount_micro_usd, tokens_in=spent.tokens_in, tokens_out=spent.tokens_out,
-        model=spent.model, provider=spent.provider, note=spent.note[:500], request_id=request_id,
-    )  # fmt: skip
-    spend(venture, spent.amount_micro_usd)
+        return False
+    written = {
+        "venture": venture, "task": task, "agent": agent, "session": session, "attempt": attempt, "kind": "cost",
+        "amount_micro_usd": spent.amount_micro_usd, "tokens_in": spent.tokens_in, "tokens_out": spent.tokens_out,
+        "model": spent.model, "provider": spent.provider, "note": spent.note[:500], "request_id": request_id,
+    }  # fmt: skip
+    sql.change(
+        f"INSERT INTO ventures_ledgerentry ({', '.join(written)}, at)"  # noqa: S608  # constants
+        f" VALUES ({sql.marks(written)}, {_NOW[connection.vendor]})",
+        list(written.values()),
+    )
+    if spent.amount_micro_usd:
+        sql.change(
+            "UPDATE ventures_venture SET capital_spent_micro_usd = capital_spent_micro_usd + %s WHERE slug = %s",
+            [spent.amount_micro_usd, venture],
+        )
     if announce:
         log.record(
             "cost.recorded", actor, venture=venture, task=task, agent=agent, session=session, message=spent.note,
@@ -63,18 +74,21 @@ def book(
                 "tokens_out": spent.tokens_out, "model": spent.model, "attempt": attempt,
             },
         )  # fmt: skip
-    return entry
+    return True
 
 
 def difference(total: Spent, *, task: str, agent: str, attempt: int) -> Spent:
     """What is missing in the ledger so that this attempt adds up to `total`; never less than nothing."""
-    booked = LedgerEntry.objects.filter(task=task, agent=agent, attempt=attempt, kind="cost").aggregate(
-        amount=Sum("amount_micro_usd"), tokens_in=Sum("tokens_in"), tokens_out=Sum("tokens_out")
+    [(amount, tokens_in, tokens_out)] = sql.rows(
+        "SELECT COALESCE(SUM(amount_micro_usd), 0), COALESCE(SUM(tokens_in), 0), COALESCE(SUM(tokens_out), 0)"
+        " FROM ventures_ledgerentry"
+        " WHERE task = %s AND task <> '' AND agent = %s AND attempt = %s AND kind = 'cost'",
+        [task, agent, attempt],
     )
     return Spent(
-        amount_micro_usd=max(0, total.amount_micro_usd - (booked["amount"] or 0)),
-        tokens_in=max(0, total.tokens_in - (booked["tokens_in"] or 0)),
-        tokens_out=max(0, total.tokens_out - (booked["tokens_out"] or 0)),
+        amount_micro_usd=max(0, total.amount_micro_usd - int(amount)),
+        tokens_in=max(0, total.tokens_in - int(tokens_in)),
+        tokens_out=max(0, total.tokens_out - int(tokens_out)),
         model=total.model,
         provider=total.provider,
         note=total.note,

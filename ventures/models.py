@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 DEFAULT_SLUG = "default"
@@ -96,11 +96,3 @@ class LedgerEntry(models.Model):
     @property
     def tokens(self) -> int:
         return self.tokens_in + self.tokens_out
-
-
-def spend(venture_slug: str, amount_micro_usd: int) -> None:
-    """Keep the venture's total equal to its ledger. Locks the venture's row until the commit."""
-    if amount_micro_usd:
-        Venture.objects.filter(slug=venture_slug).update(
-            capital_spent_micro_usd=F("capital_spent_micro_usd") + amount_micro_usd
-        )
