@@ -98,8 +98,8 @@ def extend(task: Task) -> datetime | None:
         f"UPDATE tasks_session SET heartbeat_at = {now} WHERE task_id = %s AND ended_at IS NULL AND type = 'primary'",  # noqa: S608
         [task.pk],
     )
-    until: Any = rows[0][0]
-    return until if postgresql else datetime.fromisoformat(until).replace(tzinfo=UTC)
+    until: datetime = rows[0][0]
+    return until if postgresql else until.replace(tzinfo=UTC)  # the driver has read the column's type
 
 
 _EXTEND = (
