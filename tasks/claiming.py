@@ -14,7 +14,7 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.db.models import F, Q, Value
 from django.db.models.functions import Concat
 
@@ -83,7 +83,8 @@ def _claim_next(actor: Actor, agent: Agent, wish: Wish) -> list[Claim]:
     taken = _best_one(heads) if limit == 1 else _best_of(heads, limit)
     if not taken:
         return []
-    take(actor, taken, wish.session_key, seconds_of(agent, wish.lease_seconds, wish.simple))
+    if not _take(actor, taken, agent, wish):
+        return [_claimed(task, again=True) for task in _live_under(agent, wish.session_key)] or _refuse_busy_key()
     return [_claimed(task) for task in taken]
 
 
@@ -146,8 +147,9 @@ def claim_task(actor: Actor, code: str, wish: Wish, *, on_behalf: bool = False) 
     if shut:
         raise shut
     if wish.session_key and _live_under(agent, wish.session_key):
-        raise Refused("This session key works on another task. Use another key.", code="session_busy")
-    take(actor, [task], wish.session_key, seconds_of(agent, wish.lease_seconds, wish.simple))
+        _refuse_busy_key()
+    if not _take(actor, [task], agent, wish):
+        _refuse_busy_key()
     return _claimed(task)
 
 
@@ -227,6 +229,24 @@ def within_hours(agent: Agent, moment: datetime) -> bool:
         if (start <= clock < end) if start <= end else (clock >= start or clock < end):
             return True
     return False
+
+
+def _take(actor: Actor, tasks: list[Task], agent: Agent, wish: Wish) -> bool:
+    """The write; False when the session key went live in the meantime (the same claim sent twice at once)."""
+    seconds = seconds_of(agent, wish.lease_seconds, wish.simple)
+    if not wish.session_key:
+        take(actor, tasks, "", seconds)
+        return True
+    try:
+        with log.step():
+            take(actor, tasks, wish.session_key, seconds)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _refuse_busy_key() -> NoReturn:
+    raise Refused("This session key is live elsewhere. Use another key.", code="session_busy")
 
 
 # ── gates ───────────────────────────────────────────────────────────────────────────────────────────────────────────
