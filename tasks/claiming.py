@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from typing import NoReturn
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
