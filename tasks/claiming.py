@@ -100,28 +100,44 @@ def _best_one(heads: list[tuple[int, int, bool]]) -> list[Task]:
 
 
 def _best_of(heads: list[tuple[int, int, bool]], limit: int) -> list[Task]:
-    """The first `limit` of all lanes together, in queue order. What others lock meanwhile is made up for."""
+    """The first `limit` of all lanes together, in queue order. Goes past what others are claiming, to the queues' end."""
     rooms = {venture: _room_in(venture) for venture in sorted({venture for _, venture, limited in heads if limited})}
+    lanes = {lane: venture for lane, venture, _ in heads}
     taken: list[Task] = []
-    for _ in range(3):
+    while lanes and len(taken) < limit:
         had = [task.pk for task in taken]
-        found = [
-            (sort_key, pk, venture)
-            for lane, venture, _ in heads
-            for sort_key, pk in Task.objects.filter(lane=lane).offered().exclude(pk__in=had)
-            .order_by("sort_key", "id").values_list("sort_key", "pk")[: limit * 2]
-        ]  # fmt: skip
-        wanted: list[int] = []
-        for _, pk, venture in sorted(found):
-            if len(wanted) < limit - len(taken) and rooms.get(venture, 1) > 0:
-                wanted.append(pk)
-                if venture in rooms:
-                    rooms[venture] -= 1
-        locked = list(Task.objects.filter(pk__in=wanted).offered().order_by("sort_key", "id").locked(skip=True))
-        taken += locked
-        if len(taken) >= limit or not wanted or len(locked) == len(wanted):
+        shares = _shares(lanes, rooms, had, limit - len(taken))
+        if not shares:
             break
+        for lane, share in shares.items():
+            queue = Task.objects.filter(lane=lane).offered().exclude(pk__in=had).order_by("sort_key", "id")
+            locked = list(queue.locked(skip=True)[:share])
+            taken += locked
+            venture = lanes[lane]
+            if venture in rooms:
+                rooms[venture] -= len(locked)
+            if len(locked) < share:  # the rest of this queue is being claimed by others
+                del lanes[lane]
     return sorted(taken, key=lambda task: (task.sort_key, task.pk))
+
+
+def _shares(lanes: dict[int, int], rooms: dict[int, int], had: list[int], most: int) -> dict[int, int]:
+    """`{lane: how many of the first `most` tasks stand in it}`, looked up without a lock, within the ventures' room."""
+    queues = {lane: Task.objects.filter(lane=lane).offered().exclude(pk__in=had) for lane in lanes}
+    found = [
+        (*row, lane)
+        for lane, queue in queues.items()
+        for row in queue.order_by("sort_key", "id").values_list("sort_key", "pk")[:most]
+    ]
+    shares: dict[int, int] = {}
+    left = {**rooms}
+    for _, _, lane in sorted(found):
+        venture = lanes[lane]
+        if sum(shares.values()) < most and left.get(venture, 1) > 0:
+            shares[lane] = shares.get(lane, 0) + 1
+            if venture in left:
+                left[venture] -= 1
+    return shares
 
 
 @log.verb

@@ -52,7 +52,7 @@ def is_held(actor: Actor, task: Task, fence: Fence) -> bool:
 
 def lost(actor: Actor, task: Task, fence: Fence, *, keep: bool = False) -> Refused:
     """The refusal for a caller that does not hold the lease, with the reason."""
-    facts: dict[str, Any] = {"status": task.status, "epoch": task.epoch}
+    facts: dict[str, Any] = {"status_now": task.status, "epoch": task.epoch}
     if task.status == CANCELLED:
         return Refused("This task was cancelled. Stop working on it.", code="cancelled", keep=keep, **facts)
     if task.status == PAUSED:

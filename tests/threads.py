@@ -59,12 +59,12 @@ class Held:
 
 
 @contextlib.contextmanager
-def held(work: Callable[[], Any]) -> Iterator[Held]:
-    """Run `work` in another thread inside an open transaction, its activities flushed, and hold it there."""
+def held(work: Callable[[], Any], *, flushed: bool = True) -> Iterator[Held]:
+    """Run `work` in another thread inside an open transaction and hold it there, after or before its log is written."""
     hold = Held()
 
     def run() -> None:
-        with _turn(), transaction.atomic():
+        with _turn(), transaction.atomic() if flushed else log.unit():
             hold.result = work()
             hold.done.set()
             assert hold.go_on.wait(PATIENCE)
