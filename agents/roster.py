@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from django.db.models import F, Q
 from django.db.models.deletion import ProtectedError
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.text import slugify
 
 from agents import keys
@@ -20,6 +22,7 @@ from mission_control.errors import Invalid, NotAllowed, NotThere, Refused
 from mission_control.models import Activity
 from ventures.models import Venture
 
+logger = logging.getLogger(__name__)
 CHANGEABLE = (
     "name", "role", "description", "avatar", "provider", "model", "capabilities", "is_lead", "connection",
     "availability", "available_until", "heartbeat_interval", "available_hours", "max_concurrent", "token_budget",
@@ -158,16 +161,26 @@ def visible_ventures(actor: Actor) -> Any:
 
 
 def note_seen(agent: Agent) -> None:
-    """A sign of life. Written at most every 10 s and outside the verb's transaction; coming back is recorded once."""
-    seen = Agent.objects.filter(pk=agent.pk).filter(
-        Q(last_seen_at=None) | Q(last_seen_at__lt=Now() - timedelta(seconds=SEEN_EVERY_SECONDS))
-    )
-    if seen.update(last_seen_at=Now()) and agent.seen_offline and agent.claimed_at:
-        _seen_again(agent)
+    """A sign of life. Written at most every 10 s and outside the verb's transaction; coming back is recorded once.
+
+    `agent` as it was read for this request: when it was seen just now, not even a statement is spent.
+    """
+    fresh = agent.last_seen_at and timezone.now() - agent.last_seen_at < timedelta(seconds=SEEN_EVERY_SECONDS)
+    if fresh and not agent.seen_offline:
+        return
+    try:
+        _write_seen(agent)
+    except (log.Busy, OperationalError):
+        logger.info("no time to note that %s was seen", agent.slug)
 
 
 @log.verb
-def _seen_again(agent: Agent) -> None:
+def _write_seen(agent: Agent) -> None:
+    seen = Agent.objects.filter(pk=agent.pk).filter(
+        Q(last_seen_at=None) | Q(last_seen_at__lt=Now() - timedelta(seconds=SEEN_EVERY_SECONDS)) | Q(seen_offline=True)
+    )
+    if not seen.update(last_seen_at=Now()) or not agent.seen_offline or not agent.claimed_at:
+        return
     if Agent.objects.filter(pk=agent.pk, seen_offline=True).update(seen_offline=False, version=F("version") + 1):
         log.record("agent.seen_again", Actor("agent", agent.slug, agent=agent), agent=agent.slug, title=agent.name)
 
