@@ -20,6 +20,13 @@ class Refused(Exception):
     def body(self) -> dict[str, Any]:
         return {"error": self.sentence, "code": self.code, "details": [], **self.facts}
 
+    def headers(self) -> dict[str, str]:
+        if self.status == 401:
+            return {"WWW-Authenticate": 'Bearer realm="Mission Control"'}
+        if self.status in (429, 503):
+            return {"Retry-After": str(self.facts.get("retry_after", 1))}
+        return {}
+
 
 class NotThere(Refused):
     """404: unknown, or not for this caller. Both look the same."""
