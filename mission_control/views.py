@@ -1,11 +1,123 @@
-"""Pages and endpoints of the floor."""
+"""Pages and parts of the floor: who may see a page, the freeze switch, the answers to what went wrong."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlencode
 
-from django.http import HttpRequest
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.shortcuts import redirect, render
+from django.utils.cache import patch_cache_control, patch_vary_headers
+
+from mission_control import log
+from mission_control.actors import Actor, person
+from mission_control.errors import NotAllowed
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
-def shell_context(request: HttpRequest) -> dict[str, Any]:
-    return {}
+class PageRequest(HttpRequest):
+    """A request that came through `page`: somebody is signed in."""
+
+    actor: Actor
+
+
+def page(*methods: str, needs: str = "read") -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+    """A view for people: signed in, with the ability it `needs`, by one of these methods (GET if none is named).
+
+    The view finds the caller as `request.actor`. Parts (asked for by script) answer 401 with the way to the login
+    instead of the login page itself.
+    """
+
+    def around(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        @wraps(view)
+        def guarded(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+            if request.method not in (methods or ("GET", "HEAD")):
+                return HttpResponseNotAllowed(methods or ("GET", "HEAD"))
+            if not request.user.is_authenticated:
+                return _to_login(request)
+            request.actor = person(request.user)
+            if not request.actor.can(needs):
+                raise NotAllowed("Your role does not allow this.")
+            response = view(request, *args, **kwargs)
+            patch_vary_headers(response, ["HX-Request", "Cookie"])
+            if not response.has_header("Cache-Control"):
+                patch_cache_control(response, private=True, no_cache=True)
+            return response
+
+        return guarded
+
+    return around
+
+
+def _to_login(request: HttpRequest) -> HttpResponse:
+    if not is_part(request):
+        return redirect(f"{settings.LOGIN_URL}?{urlencode({'next': request.get_full_path()})}")
+    came_from = request.headers.get("HX-Current-URL", "/")
+    path = "/" + came_from.split("://", 1)[-1].partition("/")[2]
+    answer = JsonResponse({"error": "You are signed out.", "code": "signed_out"}, status=401)
+    answer["HX-Redirect"] = f"{settings.LOGIN_URL}?{urlencode({'next': path})}"
+    return answer
+
+
+def is_part(request: HttpRequest) -> bool:
+    """Whether script asks for a part of a page, not a person for a page."""
+    return bool(request.headers.get("HX-Request"))
+
+
+# ── the freeze ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@page("POST", needs="operate")
+def freeze(request: PageRequest) -> HttpResponse:
+    log.freeze(request.actor, reason=request.POST.get("reason", "")[:500].replace("\x00", ""))
+    return _back(request)
+
+
+@page("POST", needs="operate")
+def thaw(request: PageRequest) -> HttpResponse:
+    log.thaw(request.actor)
+    return _back(request)
+
+
+@page()
+def fleet_banner(request: PageRequest) -> HttpResponse:
+    return render(request, "mission_control/_banner.html")
+
+
+@page()
+def fleet_switch(request: PageRequest) -> HttpResponse:
+    return render(request, "mission_control/_switch.html")
+
+
+def _back(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(status=204) if is_part(request) else redirect("/")
+
+
+# ── what went wrong ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _answer(request: HttpRequest, status: int, sentence: str, template: str) -> HttpResponse:
+    if is_part(request):
+        return JsonResponse({"error": sentence, "code": template.split(".")[0]}, status=status)
+    return render(request, template, status=status)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _answer(request, 404, "It is not there.", "404.html")
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _answer(request, 403, "You may not do this.", "403.html")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return _answer(request, 403, "This page is too old for that: load it again.", "403.html")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return _answer(request, 500, "The server could not do this. Nothing was changed.", "500.html")

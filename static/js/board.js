@@ -36,6 +36,10 @@ document.addEventListener("live", ({ detail }) => {
   }
   schedule();
 });
+document.addEventListener("touched", ({ detail }) => {
+  detail.forEach((code) => touched.add(code)); // this page changed them itself: no need to wait for the socket
+  schedule();
+});
 document.addEventListener("resync", () => {
   everything = true;
   schedule();
@@ -360,13 +364,18 @@ function home(card) {
   if (before) glide(before);
 }
 
+/** The Move menu of a card, beside `anchor`. */
+export function openMenu(card, anchor) {
+  if (document.body.matches("[data-may-move]")) openMoveMenu(card, anchor, move);
+}
+
 // ── the menu button of the card under the pointer: one for all ──────────────────────────────────────────────────────
 const menuButton = document.createElement("button");
 menuButton.type = "button";
 menuButton.className = "card__menu";
 menuButton.tabIndex = -1;
 menuButton.innerHTML = '<i class="icon i-more"></i><span class="only-read">Move</span>';
-menuButton.addEventListener("click", () => openMoveMenu(menuButton.closest(".card"), menuButton));
+menuButton.addEventListener("click", () => openMenu(menuButton.closest(".card"), menuButton));
 
 function offerMenu(event) {
   const card = event.target.closest?.(".card");

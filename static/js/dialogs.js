@@ -72,7 +72,7 @@ document.addEventListener("submit", async (event) => {
   event.stopImmediatePropagation();
   const answer = await askReason({
     title: form.dataset.ask, label: form.dataset.askLabel || "Reason", ok: form.dataset.askOk,
-    required: "askRequired" in form.dataset, danger: form.dataset.askTone === "danger",
+    required: "askRequired" in form.dataset, danger: "askDanger" in form.dataset,
   });
   if (answer === null || !form.isConnected) return;
   const field = form.querySelector('input[name="reason"]') ?? form.appendChild(Object.assign(document.createElement("input"), { type: "hidden", name: "reason" }));
@@ -139,6 +139,7 @@ document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
     if (!Object.keys(fields).length) fields[""] = body.error || plainly(ctx.response.status);
     return errors(form, fields);
   }
+  const code = ctx.response.headers.get("X-Task-Code");
   const another = form.elements.another.checked;
   const kept = ["venture", "status", "priority", "assignee", "tags"].map((name) => [name, form.elements[name].value]);
   form.reset();
@@ -148,6 +149,6 @@ document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
     form.elements.another.checked = true;
     form.elements.title.focus();
   } else newTask().close();
-  const code = ctx.response.headers.get("X-Task-Code");
+  if (code) document.dispatchEvent(new CustomEvent("touched", { detail: [code] }));
   toast("Created", { tone: "good", key: "created", link: code && { href: `/tasks/${code}`, text: code, code } });
 });

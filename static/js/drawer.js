@@ -113,6 +113,8 @@ document.addEventListener("click", (event) => {
     form.reset();
     forget(form);
     unfold(form, false);
+    const task = form.closest(".task"); // what changed while it was open was not shown
+    htmx.ajax("GET", task.dataset.src, { source: task, target: task, swap: "outerMorph" });
     document.querySelector(`[data-edit="${CSS.escape(form.id)}"]`)?.focus();
   }
 });
@@ -156,6 +158,8 @@ document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => {
     forget(source);
     unfold(source, false);
   }
+  const task = source.closest(".task");
+  if (task) document.dispatchEvent(new CustomEvent("touched", { detail: [task.dataset.task] }));
 });
 
 document.addEventListener("htmx:after:swap", (event) => {
@@ -203,6 +207,21 @@ document.addEventListener("click", async (event) => {
     toast("Copied", { tone: "good", key: "copied" });
   } catch {
     getSelection().selectAllChildren(button.parentElement.querySelector("code") ?? button);
+  }
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-reveal]");
+  if (!button) return;
+  const place = document.getElementById(button.dataset.reveal);
+  button.hidden = true;
+  place.hidden = false;
+  const field = place.querySelector("input");
+  field.focus();
+  try {
+    field.showPicker();
+  } catch {
+    /* it can be typed as well */
   }
 });
 

@@ -1,8 +1,7 @@
 /* The keyboard: single keys outside of fields (they can be switched off), Esc everywhere. */
-import { walk } from "./board.js";
+import { openMenu, walk } from "./board.js";
 import { openNewTask } from "./dialogs.js";
 import { close } from "./drawer.js";
-import { openMoveMenu } from "./move.js";
 
 const inField = (element) => element?.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
 const busy = () => document.querySelector("dialog[open], .menu:popover-open");
@@ -27,7 +26,7 @@ document.addEventListener("keydown", (event) => {
   else if (key === "?") act(event, () => document.getElementById("keys-dialog")?.showModal());
   else if (key === "m") {
     const card = document.activeElement?.closest?.(".card");
-    if (card) act(event, () => openMoveMenu(card, card));
+    if (card) act(event, () => openMenu(card, card));
   } else if (key.startsWith("Arrow") && document.querySelector("[data-board]") && !target.closest?.("#drawer, .rail, .tabs")) {
     if (walk(key)) event.preventDefault();
   }

@@ -54,7 +54,7 @@ function take(event) {
   } else if (event.type === "hello" || event.type === "subscribed" || event.type === "connected") {
     attempt = 0;
     lost = 0;
-    if (event.type !== "subscribed" && event.head < seq) resync(event.head); // another database: start over
+    if (event.head && event.head < seq) resync(event.head); // another database: start over
   } else if (event.type === "gone" || event.code === "cursor_too_old" || event.type === "error") {
     resync(event.head ?? seq);
   } else if (event.seq) {

@@ -1,5 +1,4 @@
 /* The Move menu of a card: every column as a row, and the ends of the queue. The way to move without dragging. */
-import { move } from "./board.js";
 import { place } from "./menus.js";
 
 let menu = null;
@@ -30,9 +29,8 @@ function row(sign, text, disabled, act) {
   menu.append(button);
 }
 
-/** Opens the menu for `card` beside `anchor`. */
-export function openMoveMenu(card, anchor) {
-  if (!document.body.matches("[data-may-move]")) return;
+/** Opens the menu for `card` beside `anchor`; `move(code, fields)` is called for what is chosen. */
+export function openMoveMenu(card, anchor, move) {
   if (!menu) build();
   menu.replaceChildren();
   const { code, column } = card.dataset;
@@ -46,10 +44,10 @@ export function openMoveMenu(card, anchor) {
     row("i-down", "One place down", index === cards.length - 1, () => move(code, { status: stay, after: cards[index + 1].dataset.code, before: cards[index + 2]?.dataset.code ?? "" }));
     menu.append(Object.assign(document.createElement("div"), { className: "menu__rule" }));
   }
-  for (const place of document.querySelectorAll(".column")) {
-    const sign = place.querySelector(".column__head .icon").className.replace("icon", "").trim();
-    const title = place.querySelector(".column__title").textContent;
-    row(sign, title, place.dataset.column === column, () => move(code, { status: place.dataset.status }));
+  for (const goal of document.querySelectorAll(".column")) {
+    const sign = goal.querySelector(".column__head .icon").className.replace("icon", "").trim();
+    const title = goal.querySelector(".column__title").textContent;
+    row(sign, title, goal.dataset.column === column, () => move(code, { status: goal.dataset.status }));
   }
   menu.anchor = anchor;
   menu.showPopover();

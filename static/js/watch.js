@@ -71,6 +71,7 @@ function isHalfTyped(field) {
 
 htmx.registerExtension("keep-what-is-typed", {
   htmx_before_morph_node: (node, { newNode }) => {
+    if (node.matches?.("[data-edit-form]:not([hidden])")) return false; // being written in
     if (!isField(node) || !isHalfTyped(node)) return true;
     if (newNode.defaultValue === node.value) node.defaultValue = newNode.defaultValue; // it was saved meanwhile
     return false;

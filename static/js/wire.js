@@ -23,8 +23,8 @@ export async function html(url, { method = "GET", fields = null, signal = null, 
     if (error.name !== "AbortError" && !quiet) toast(plainly(0), { tone: "bad" });
     return null;
   }
-  if (response.redirected && new URL(response.url).pathname.startsWith("/account/")) {
-    location.assign(response.url);
+  if (response.status === 401) {
+    location.assign(response.headers.get("HX-Redirect") ?? "/account/login");
     return null;
   }
   if (response.ok) return response.text();

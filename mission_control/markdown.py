@@ -1,0 +1,67 @@
+"""Markdown from people and agents as HTML that can neither run nor load anything, nor look like our controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import nh3
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+TAGS = {
+    "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "strong", "em", "s", "code", "pre",
+    "blockquote", "a", "table", "thead", "tbody", "tr", "th", "td",
+}  # fmt: skip
+SCHEMES = {"http", "https", "mailto"}
+HEADINGS = {"h1": "h4", "h2": "h5", "h3": "h6", "h4": "h6", "h5": "h6"}  # below the headings of the page around it
+
+
+def _image_as_link(tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:
+    """A remote image would tell its host who looks when: it becomes a link."""
+    token = tokens[index]
+    source = str(token.attrGet("src") or "")
+    return f'<a href="{escape(source)}">{escape(token.content or source)}</a>'
+
+
+def _lower_heading(tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:
+    tag = HEADINGS.get(tokens[index].tag, "h6")
+    return f"<{tag}>" if tokens[index].nesting == 1 else f"</{tag}>\n"
+
+
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable(["table", "strikethrough"])
+    parser.renderer.rules["image"] = _image_as_link  # type: ignore[attr-defined]
+    parser.renderer.rules["heading_open"] = _lower_heading  # type: ignore[attr-defined]
+    parser.renderer.rules["heading_close"] = _lower_heading  # type: ignore[attr-defined]
+    return parser
+
+
+_markdown = _parser()
+
+
+def _only_absolute(_tag: str, attribute: str, value: str) -> str | None:
+    """A link leads out by its full address, never to a page of ours under somebody else's words."""
+    if attribute == "href" and not value.lower().startswith(("http://", "https://", "mailto:")):
+        return None
+    return value
+
+
+@lru_cache(maxsize=512)
+def rendered(text: str) -> SafeString:
+    """The HTML of `text`; "" for nothing."""
+    if not text.strip():
+        return mark_safe("")
+    html = nh3.clean(
+        _markdown.render(text),
+        tags=TAGS,
+        attributes={"a": {"href"}, "ol": {"start"}},
+        url_schemes=SCHEMES,
+        attribute_filter=_only_absolute,
+        link_rel="noopener noreferrer nofollow",
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+    )
+    return mark_safe(html)  # this is what nh3 is for

@@ -1,0 +1,299 @@
+"""What the drawer and the page of a task show. Only reads. Not: HTML (templates), verbs (transitions.py)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from agents.faces import Face, face, face_at_work, letter_of
+from agents.models import Agent
+from mission_control import log
+from mission_control.actors import Actor
+from mission_control.errors import NotThere
+from mission_control.markdown import rendered
+from mission_control.models import Activity
+from tasks import explain, transitions
+from tasks.board import compact, dollars, reason_of
+from tasks.feed import Line, line
+from tasks.models import Deliverable, Session, Task
+from tasks.vocabulary import ASSIGNED, CANCELLED, DONE, IN_PROGRESS, INBOX, PRIORITIES, READY, STATUSES
+
+ACTIVITIES = 50
+TABS = {"overview": "Overview", "activity": "Activity", "deliverables": "Deliverables", "sessions": "Sessions"}
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A button. `ask`: the title of the question for a reason that comes first; `tone`: primary, danger or quiet."""
+
+    name: str
+    label: str
+    hint: str
+    tone: str = ""
+    ask: str = ""
+    ask_label: str = "Reason"
+    ask_required: bool = False
+
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("accept", "Accept", "The result is good: done", "primary"),
+        Verb("return", "Return", "Back to work, with what is missing", ask="What is missing?", ask_label="For whoever takes it up", ask_required=True),
+        Verb("resume", "Resume", "Back to where it was", "primary"),
+        Verb("unblock", "Unblock", "It may go on", "primary", ask="What is the answer?", ask_label="Answer"),
+        Verb("retry", "Retry", "Offer it again with a clean count", "primary"),
+        Verb("to-ready", "Move to Ready", "Put it in the queue"),
+        Verb("start", "Start", "Take it in hand yourself"),
+        Verb("complete", "Complete", "Hand it in", ask="What came out of it?", ask_label="Summary"),
+        Verb("release", "Release", "End the lease; it goes back unfinished", ask="Release this task?"),
+        Verb("pause", "Pause", "Hold it back", ask="Pause this task?"),
+        Verb("block", "Block", "It waits for an answer", ask="What does it wait for?", ask_label="Question", ask_required=True),
+        Verb("to-inbox", "Move to Inbox", "Take it out of the queue"),
+        Verb("reopen", "Reopen", "Back to the queue as a new generation", ask="Reopen this task?"),
+        Verb("cancel", "Cancel", "Stop it for good", "danger", ask="Cancel this task?"),
+    )
+}  # fmt: skip
+
+
+def verbs(actor: Actor, task: Task) -> list[Verb]:
+    """The buttons this person may press now."""
+    allowed = set(transitions.allowed_verbs(actor, task))
+    if actor.can("orchestrate"):
+        if task.status in (INBOX, ASSIGNED):
+            allowed.add("to-ready")
+        if task.status in (READY, ASSIGNED):
+            allowed.add("to-inbox")
+    return [verb for name, verb in VERBS.items() if name in allowed]
+
+
+@dataclass(frozen=True)
+class Tab:
+    key: str
+    label: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Other:
+    """A task on the other end of a dependency."""
+
+    code: str
+    title: str
+    status: str
+
+    @property
+    def status_label(self) -> str:
+        return STATUSES[self.status]
+
+
+@dataclass
+class SessionLine:
+    session: Session
+    agent: Face
+    children: list[SessionLine] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> str:
+        return compact(self.session.tokens)
+
+    @property
+    def cost(self) -> str:
+        return dollars(self.session.cost_micro_usd)
+
+    @property
+    def tone(self) -> str:
+        return {
+            "running": "s-in_progress", "completed": "s-done", "failed": "s-failed", "waiting": "s-blocked",
+            "paused": "s-paused",
+        }.get(self.session.state, "")  # fmt: skip
+
+    @property
+    def seconds(self) -> int:
+        ended = self.session.ended_at
+        return int((ended - self.session.started_at).total_seconds()) if ended else 0
+
+    @property
+    def duration(self) -> str:
+        minutes, seconds = divmod(self.seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+@dataclass(frozen=True)
+class DeliverableLine:
+    row: Deliverable
+    size: str
+
+    @property
+    def opens(self) -> str:
+        """The address that shows it; "" when there is nothing that is safe to show."""
+        if self.row.type == "url" and self.row.path.lower().startswith(("http://", "https://")):
+            return self.row.path
+        return f"{self.url}/open" if self.row.file and kind_shown(self.row) else ""
+
+    @property
+    def downloads(self) -> str:
+        return f"{self.url}/file" if self.row.file else ""
+
+    @property
+    def url(self) -> str:
+        return f"/tasks/{self.row.task.code}/deliverables/{self.row.number}"
+
+    @property
+    def sign(self) -> str:
+        return {"url": "i-link", "file": "i-file"}.get(self.row.type, "i-clip")
+
+
+PICTURES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
+TEXTS = {"txt", "md", "log", "csv", "json", "jsonl", "yaml", "yml", "toml", "py", "js", "ts", "css", "html", "sh", "sql", "diff", "patch"}  # fmt: skip
+
+
+def kind_shown(row: Deliverable) -> str:
+    """The content type under which a file may be shown: by its ending, never by what its author says. "" for none."""
+    ending = row.filename.rsplit(".", 1)[-1].lower() if "." in row.filename else ""
+    if ending in PICTURES:
+        return PICTURES[ending]
+    return "text/plain; charset=utf-8" if ending in TEXTS else ""
+
+
+class Details:
+    """One task with everything around it; each part is read when a template asks for it."""
+
+    def __init__(self, actor: Actor, code: str) -> None:
+        found = Task.objects.visible_to(actor).select_related("venture", "assignee", "holder", "held_by", "parent")
+        task = found.filter(code=code).first()
+        if task is None:
+            raise NotThere("There is no such task.")
+        self.actor, self.task = actor, task
+
+    @property
+    def verbs(self) -> list[Verb]:
+        return verbs(self.actor, self.task)
+
+    @property
+    def tabs(self) -> list[Tab]:
+        counts = {
+            "activity": Activity.objects.filter(task=self.task.code).count(),
+            "deliverables": self.task.deliverables.count(),
+            "sessions": self.task.sessions.count(),
+        }
+        return [Tab(key, label, counts.get(key, 0)) for key, label in TABS.items()]
+
+    @property
+    def status_label(self) -> str:
+        return STATUSES[self.task.status]
+
+    @property
+    def priority(self) -> str:
+        return PRIORITIES[self.task.priority]
+
+    @property
+    def assignee(self) -> Face | None:
+        return face(self.task.assignee) if self.task.assignee else None
+
+    @property
+    def holder(self) -> Face | None:
+        """Who works on it now: an agent, or a person (without a slug)."""
+        if self.task.held_by:
+            name = self.task.held_by.get_username()
+            return Face("", name, letter_of(name), 0, "person")
+        if self.task.holder:
+            return face_at_work(self.task.holder, [self.task], log.now())
+        return None
+
+    @property
+    def reason(self) -> tuple[str, str]:
+        return reason_of(self.task)
+
+    @cached_property
+    def gates(self) -> list[explain.Gate]:
+        """Why it is not moving; nothing for work in hand and work that is over."""
+        if self.task.status in (IN_PROGRESS, DONE, CANCELLED):
+            return []
+        return explain.gates(self.task, viewer=self.actor)
+
+    @property
+    def is_held_up(self) -> bool:
+        return any(not gate.open for gate in self.gates)
+
+    @property
+    def cost(self) -> str:
+        return dollars(self.task.actual_cost_micro_usd)
+
+    @property
+    def tokens(self) -> str:
+        return compact(self.task.tokens_used) if self.task.tokens_used else ""
+
+    @property
+    def estimate(self) -> str:
+        return dollars(self.task.estimated_cost_micro_usd)
+
+    @property
+    def description(self) -> str:
+        return rendered(self.task.description)
+
+    @property
+    def summary(self) -> str:
+        return rendered(self.task.completion_summary)
+
+    @property
+    def seen(self) -> str:
+        """A digest of the description as it was shown, so that a save over somebody else's text is refused."""
+        return digest(self.task.description)
+
+    @property
+    def blockers(self) -> list[Other]:
+        rows = Task.objects.filter(dependants__task=self.task).order_by("dependants__id")
+        return [Other(*row) for row in rows.values_list("code", "title", "status")]
+
+    @property
+    def dependants(self) -> list[Other]:
+        rows = Task.objects.filter(dependencies__depends_on=self.task).order_by("id")
+        return [Other(*row) for row in rows.values_list("code", "title", "status")[:50]]
+
+    @property
+    def agents(self) -> list[Agent]:
+        return list(Agent.objects.order_by("name"))
+
+    def activities(self, before: int | None = None, most: int = ACTIVITIES) -> tuple[list[Line], int | None]:
+        """Lines, newest first, and the number to go on from, None at the end."""
+        rows = Activity.objects.filter(task=self.task.code).order_by("-seq")
+        if before:
+            rows = rows.filter(seq__lt=before)
+        found = list(rows[: most + 1])
+        return [line(row) for row in found[:most]], found[most - 1].seq if len(found) > most else None
+
+    @property
+    def deliverables(self) -> list[DeliverableLine]:
+        return [DeliverableLine(row, size_of(row.size)) for row in self.task.deliverables.select_related("task")]
+
+    @property
+    def sessions(self) -> list[SessionLine]:
+        """Newest first; sub-agents below the session that spawned them."""
+        moment = log.now()
+        by_id: dict[int, SessionLine] = {}
+        for session in Session.objects.filter(task=self.task).select_related("agent").order_by("-id")[:200]:
+            leases: list[Any] = [session] if session.ended_at is None else []
+            worn = face_at_work(session.agent, leases, moment) if leases else face(session.agent, "still")
+            by_id[session.pk] = SessionLine(session, worn)
+        top = []
+        for shown in by_id.values():
+            above = by_id.get(shown.session.parent_id or 0)
+            (above.children if above else top).append(shown)
+        return top
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def size_of(size: int | None) -> str:
+    """`940 B`, `12 KB`, `3.4 MB`"""
+    if size is None:
+        return ""
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1000:.0f} KB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"

@@ -1,0 +1,107 @@
+"""Activities as sentences for people. Not: who hears of them (live.py), how they look (templates)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mission_control.models import Activity
+from tasks.board import dollars, iso
+from tasks.vocabulary import STATUSES
+
+FIELD_WORDS = {
+    "estimated_cost_micro_usd": "estimated cost", "required_capabilities": "needed capabilities",
+    "review_required": "review", "sort_key": "place in the queue",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the feed: `who` did `sentence`, with what was said about it. `sign` is an icon class."""
+
+    seq: int
+    who: str
+    sentence: str
+    message: str
+    sign: str
+    level: str
+    at: str
+
+
+def line(activity: Activity) -> Line:
+    tell = SENTENCES.get(activity.kind)
+    sentence = tell(activity, activity.data) if tell else activity.kind.replace(".", " ").replace("_", " ")
+    message = "" if activity.kind in SAY_IT_ALL else activity.message
+    return Line(activity.seq, _who(activity), sentence, message, _sign(activity), activity.level, iso(activity.at))
+
+
+def _who(activity: Activity) -> str:
+    if activity.actor_type == "system":
+        return activity.agent if activity.kind in ("task.expired", "session.ended") and activity.agent else "System"
+    return activity.actor
+
+
+def _sign(activity: Activity) -> str:
+    if activity.status_to and activity.status_to != activity.status_from:
+        return f"s-{activity.status_to}"
+    noun = activity.kind.split(".")[0]
+    return {
+        "deliverable": "i-clip", "dependency": "i-link", "session": "i-agents", "cost": "i-clock", "agent": "i-agents",
+    }.get(noun, "i-edit")  # fmt: skip
+
+
+def _to(activity: Activity) -> str:
+    return STATUSES.get(activity.status_to, activity.status_to)
+
+
+def _changed(_: Activity, data: dict[str, Any]) -> str:
+    names = [FIELD_WORDS.get(name, name.replace("_", " ")) for name in data.get("after", {})]
+    return f"changed {', '.join(names)}" if names else "changed it"
+
+
+def _moved(activity: Activity, _: dict[str, Any]) -> str:
+    if activity.status_to == activity.status_from:
+        return "changed its place in the queue"
+    return f"moved it to {_to(activity)}"
+
+
+def _progressed(_: Activity, data: dict[str, Any]) -> str:
+    percent = data.get("percent")
+    return f"is at {percent} %" if percent is not None else "reported"
+
+
+def _spent(_: Activity, data: dict[str, Any]) -> str:
+    tokens = data.get("tokens_in", 0) + data.get("tokens_out", 0)
+    return f"spent {dollars(data.get('amount_micro_usd', 0))} and {tokens:,} tokens"
+
+
+SENTENCES: dict[str, Callable[[Activity, dict[str, Any]], str]] = {
+    "task.created": lambda a, d: f"created it in {_to(a)}",
+    "task.updated": _changed,
+    "task.moved": _moved,
+    "task.claimed": lambda a, d: f"claimed it, epoch {d.get('epoch')}",
+    "task.started": lambda a, d: "took it in hand",
+    "task.progressed": _progressed,
+    "task.released": lambda a, d: f"gave it back, now {_to(a)}",
+    "task.expired": lambda a, d: f"lost its lease, now {_to(a)} (failure {d.get('failures')} of {d.get('limit')})",
+    "task.failed": lambda a, d: f"failed, now {_to(a)} (failure {d.get('failures')} of {d.get('limit')})",
+    "task.blocked": lambda a, d: "blocked it",
+    "task.unblocked": lambda a, d: f"unblocked it, now {_to(a)}",
+    "task.paused": lambda a, d: "paused it",
+    "task.resumed": lambda a, d: f"resumed it, now {_to(a)}",
+    "task.completed": lambda a, d: f"handed it in, now {_to(a)}",
+    "task.accepted": lambda a, d: "accepted it",
+    "task.returned": lambda a, d: f"returned it to {_to(a)}",
+    "task.cancelled": lambda a, d: "cancelled it",
+    "task.reopened": lambda a, d: f"reopened it, generation {d.get('generation')}",
+    "task.retried": lambda a, d: "offered it again",
+    "dependency.added": lambda a, d: f"made it wait for {d.get('depends_on')}",
+    "dependency.removed": lambda a, d: f"no longer makes it wait for {d.get('depends_on')}",
+    "deliverable.added": lambda a, d: f"handed over {d.get('title')}" + (" (orphaned)" if d.get("orphaned") else ""),
+    "deliverable.adopted": lambda a, d: f"adopted {a.message}",
+    "session.started": lambda a, d: f"spawned {a.session}",
+    "session.ended": lambda a, d: f"ended {a.session}",
+    "cost.recorded": _spent,
+}
+SAY_IT_ALL = {"deliverable.added", "deliverable.adopted"}  # the message is in the sentence already

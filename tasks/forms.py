@@ -1,0 +1,150 @@
+"""What people send from the pages, checked and turned into what the verbs take. Refuses with one entry per field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from agents.models import Agent
+from mission_control.errors import Invalid
+from tasks.board import CREATABLE, Filters
+from tasks.models import Task
+from tasks.vocabulary import ASSIGNED, MEDIUM, PRIORITIES, READY, STATUSES, priority_named
+from ventures.models import Venture
+
+TITLE, DESCRIPTION, TAG, TAGS, REASON = 500, 50_000, 50, 20, 2000
+
+
+def filters_from(query: Any, board: str = "") -> Filters:
+    """From a QueryDict; what makes no sense is left out."""
+
+    def several(name: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(printable(value)[:60] for value in query.getlist(name)[:50] if printable(value)))
+
+    return Filters(
+        board=board,
+        q=printable(query.get("q", "")).strip()[:200],
+        ventures=() if board else several("venture"),
+        assignees=several("assignee"),
+        priorities=tuple(word for word in several("priority") if word in PRIORITIES.values()),
+        tags=several("tag"),
+        cancelled=bool(query.get("cancelled")),
+    )
+
+
+def new_task(fields: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of `transitions.create`. A ready task that is meant for somebody is an assigned one."""
+    wrong: dict[str, str] = {}
+    given: dict[str, Any] = {"title": _title(fields.get("title", ""), wrong)}
+    given["description"] = _text("description", fields.get("description", ""), DESCRIPTION, wrong)
+    given["tags"] = _tags(fields.get("tags", ""), wrong)
+    given["priority"] = _priority(fields.get("priority", ""), wrong)
+    given["deadline"] = _moment(fields.get("deadline", ""), wrong)
+    given["assignee"] = _agent(fields.get("assignee", ""), wrong)
+    if fields.get("venture"):
+        given["venture"] = Venture.objects.filter(slug=printable(fields["venture"])).first()
+        if given["venture"] is None:
+            wrong["venture"] = "There is no such venture."
+    status = fields.get("status", "")
+    if status and status not in CREATABLE:
+        wrong["status"] = "A new task is inbox, ready or assigned."
+    given["status"] = ASSIGNED if given["assignee"] and status == READY else status
+    if wrong:
+        raise Invalid(wrong)
+    return given
+
+
+def changes(task: Task, fields: Mapping[str, str]) -> dict[str, Any]:
+    """What an edit in place changes: one or a few of title, description, priority, assignee, deadline, tags."""
+    wrong: dict[str, str] = {}
+    given: dict[str, Any] = {}
+    if "title" in fields:
+        given["title"] = _title(fields["title"], wrong)
+    if "description" in fields:
+        given["description"] = _text("description", fields["description"], DESCRIPTION, wrong)
+    if "priority" in fields:
+        given["priority"] = _priority(fields["priority"], wrong)
+    if "assignee" in fields:
+        given["assignee"] = _agent(fields["assignee"], wrong)
+    if "deadline" in fields:
+        given["deadline"] = _moment(fields["deadline"], wrong)
+    if fields.get("add_tag"):
+        given["tags"] = list(dict.fromkeys([*task.tags, *_tags(fields["add_tag"], wrong)]))
+        if len(given["tags"]) > TAGS:
+            wrong["tags"] = f"At most {TAGS} tags."
+    if "remove_tag" in fields:
+        given["tags"] = [tag for tag in task.tags if tag != fields["remove_tag"]]
+    if wrong:
+        raise Invalid(wrong)
+    return given
+
+
+def reason(fields: Mapping[str, str]) -> str:
+    wrong: dict[str, str] = {}
+    text = _text("reason", fields.get("reason", ""), REASON, wrong).strip()
+    if wrong:
+        raise Invalid(wrong)
+    return text
+
+
+def target_status(fields: Mapping[str, str]) -> str:
+    if fields.get("status") not in STATUSES:
+        raise Invalid({"status": "Unknown status."})
+    return fields["status"]
+
+
+def printable(text: str) -> str:
+    """Without what no database and no page wants: NUL and lone surrogates."""
+    return "".join(character for character in text if character != "\x00" and not "\ud800" <= character <= "\udfff")
+
+
+def _title(text: str, wrong: dict[str, str]) -> str:
+    title = " ".join(_text("title", text, TITLE, wrong).split())
+    if not title and "title" not in wrong:
+        wrong["title"] = "A task needs a title."
+    return title
+
+
+def _text(name: str, text: str, most: int, wrong: dict[str, str]) -> str:
+    if text != printable(text):
+        wrong[name] = "It holds characters that are not text."
+    elif len(text) > most:
+        wrong[name] = f"At most {most:,} characters."
+    return text.replace("\r\n", "\n")
+
+
+def _tags(text: str, wrong: dict[str, str]) -> list[str]:
+    tags = list(dict.fromkeys(tag for tag in (" ".join(part.split()) for part in text.split(",")) if tag))
+    if any(len(tag) > TAG or tag != printable(tag) for tag in tags):
+        wrong["tags"] = f"A tag has at most {TAG} characters."
+    if len(tags) > TAGS:
+        wrong["tags"] = f"At most {TAGS} tags."
+    return tags
+
+
+def _priority(word: str, wrong: dict[str, str]) -> int:
+    try:
+        return priority_named(word) if word else MEDIUM
+    except ValueError as error:
+        wrong["priority"] = str(error)
+        return MEDIUM
+
+
+def _agent(slug: str, wrong: dict[str, str]) -> Agent | None:
+    agent = Agent.objects.filter(slug=printable(slug)).first() if slug else None
+    if slug and agent is None:
+        wrong["assignee"] = "There is no such agent."
+    return agent
+
+
+def _moment(text: str, wrong: dict[str, str]) -> datetime | None:
+    """ISO 8601; the browser sends UTC, a form without script local time without a zone, which is read as UTC."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        wrong["deadline"] = "Give a date and a time."
+        return None

@@ -1,0 +1,346 @@
+"""Pages and parts of tasks: the board, the drawer, their forms. One render path for page, part and live update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.http import FileResponse, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.template.loader import get_template
+from django.utils.functional import SimpleLazyObject
+from django.utils.safestring import SafeString, mark_safe
+
+from mission_control.actors import Actor, person
+from mission_control.errors import Invalid, NotThere, Refused
+from mission_control.views import PageRequest, is_part, page
+from tasks import forms, transitions
+from tasks.board import MOST, PAGE, Board, Column, Names, Place, cards, iso, known_tags, menus, read_order
+from tasks.details import TABS, Details, digest, kind_shown
+from tasks.models import Task
+from tasks.shell import Shell, may
+from tasks.vocabulary import COLUMNS, INBOX, OPEN, PRIORITIES, READY, STATUSES
+
+MODULES = [
+    "js/" + name
+    for name in (
+        "board.js", "clock.js", "dialogs.js", "drafts.js", "drawer.js", "keys.js", "live.js", "menus.js", "move.js",
+        "news.js", "theme.js", "toasts.js", "watch.js", "wire.js",
+    )
+]  # fmt: skip
+
+
+def shell_context(request: HttpRequest) -> dict[str, Any]:
+    """What every template may use. Nothing is read before a template asks for it."""
+    user = getattr(request, "user", None)
+    actor = person(user) if user is not None and user.is_authenticated else Actor("user", "")  # type: ignore[arg-type]
+    shell = Shell()
+    return {
+        "shell": shell,
+        "may": may(actor),
+        "here": request.GET.get("here", request.path),
+        "now_iso": SimpleLazyObject(lambda: iso(shell.moment)),
+        "shell_modules": MODULES,
+    }
+
+
+@page()
+def rail(request: PageRequest) -> HttpResponse:
+    return render(request, "mission_control/_rail.html")
+
+
+# ── the board ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CODES_MOST = 200
+
+
+@page()
+def board(request: PageRequest, slug: str = "") -> HttpResponse:
+    """All columns with their first cards. `loaded=ready:120,…` asks for as many as the page already had."""
+    shown = Board(forms.filters_from(request.GET, slug))
+    if slug and shown.venture is None:
+        raise NotThere("There is no such venture.")
+    loaded = _loaded(request.GET.get("loaded", ""))
+    columns = [shown.column(key, limit=loaded.get(key, PAGE)) for key in shown.keys]
+    for column in columns:
+        _draw(column, shown.names)
+    context = {"board": shown, "columns": columns, "menus": menus(shown), "path": _path(slug)}
+    if is_part(request):
+        return render(request, "tasks/_board.html", context)
+    return render(request, "tasks/board.html", {**context, "form": NewTaskForm(shown.names, slug)})
+
+
+@page()
+def column_cards(request: PageRequest, key: str) -> HttpResponse:
+    """One more page of a column, after the card with the order `after`."""
+    if key not in COLUMNS:
+        raise NotThere("There is no such column.")
+    shown = Board(forms.filters_from(request.GET, request.GET.get("board", "")))
+    after = request.GET.get("after", "")
+    try:
+        if after:
+            read_order(after)
+    except ValueError:
+        raise Invalid({"after": "This is not a place on the board."}) from None
+    column = shown.column(key, after=after, counted=False)
+    _draw(column, shown.names)
+    return render(request, "tasks/_column_cards.html", {"column": column})
+
+
+@page()
+def board_cards(request: PageRequest) -> HttpResponse:
+    """How the cards with these `codes` look now on this board, which it does not show, and the heads of the columns."""
+    shown = Board(forms.filters_from(request.GET, request.GET.get("board", "")))
+    codes = [code for code in forms.printable(request.GET.get("codes", "")).split(",")[:CODES_MOST] if code]
+    return _cards_answer(request, shown, codes)
+
+
+def _cards_answer(request: HttpRequest, shown: Board, codes: Sequence[str]) -> HttpResponse:
+    places = shown.places_of(codes)
+    there = {place.code for place in places}
+    context = {
+        "heads": shown.heads(),
+        "markup": _markup(places, shown.names),
+        "gone": [code for code in codes if code not in there],
+    }
+    return render(request, "tasks/_cards.html", context)
+
+
+@page("PUT", "POST", needs="orchestrate")
+def move(request: PageRequest, code: str) -> HttpResponse:
+    """A card was dropped: the verb for that move. Answers like board_cards, for this card."""
+    fields = QueryDict(request.body) if request.method == "PUT" else request.POST
+    transitions.move(
+        request.actor, code, forms.target_status(fields), before=fields.get("before", ""),
+        after=fields.get("after", ""), reason=forms.reason(fields),
+    )  # fmt: skip
+    shown = Board(forms.filters_from(request.GET, request.GET.get("board", "")))
+    return _cards_answer(request, shown, [code])
+
+
+def _path(slug: str) -> str:
+    return f"/ventures/{slug}/board" if slug else "/"
+
+
+def _loaded(text: str) -> dict[str, int]:
+    """`ready:120,done:50` as numbers between a page and the most."""
+    found = {}
+    for part in text.split(","):
+        key, _, number = part.partition(":")
+        if key in COLUMNS and number.isdecimal() and len(number) < 6:
+            found[key] = max(PAGE, min(MOST, int(number)))
+    return found
+
+
+# ── the markup of cards, kept by place ──────────────────────────────────────────────────────────────────────────────
+
+DRAWN_MOST = 20_000
+_drawn: dict[int, tuple[tuple[Any, ...], str]] = {}  # task pk → (key of its place, markup); the same for every viewer
+
+
+def _markup(places: Sequence[Place], names: Names) -> SafeString:
+    """The cards of these places. Only those whose key changed since they were last drawn are drawn."""
+    known = {}
+    for place in places:
+        kept = _drawn.get(place.pk)
+        if kept and kept[0] == place.key:
+            known[place.pk] = kept[1]
+    missing = [place for place in places if place.pk not in known]
+    if missing:
+        template = get_template("tasks/_card.html")
+        keys = {place.code: place for place in missing}
+        if len(_drawn) > DRAWN_MOST:
+            _drawn.clear()
+        for card in cards(missing, names):
+            place = keys[card.code]
+            known[place.pk] = template.render({"card": card}).strip()
+            _drawn[place.pk] = (place.key, known[place.pk])
+    return mark_safe("\n".join(known[place.pk] for place in places if place.pk in known))
+
+
+def _draw(column: Column, names: Names) -> None:
+    column.markup = _markup(column.places, names)
+
+
+# ── a new task ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class NewTaskForm:
+    """What can be chosen in the form of a new task."""
+
+    statuses = [(status, STATUSES[status]) for status in ("inbox", "ready", "assigned")]
+    priorities = [(word, word.capitalize()) for _, word in sorted(PRIORITIES.items(), reverse=True)]
+
+    def __init__(self, names: Names, venture: str = "") -> None:
+        self.names, self.venture = names, venture or "default"
+
+    @property
+    def ventures(self) -> list[Any]:
+        return [venture for venture in self.names.ventures.values() if venture.status != "archived"]
+
+    @property
+    def agents(self) -> list[Any]:
+        return sorted(self.names.agents.values(), key=lambda agent: agent.name.lower())
+
+    @property
+    def tags(self) -> list[str]:
+        return known_tags()
+
+
+@page("POST", needs="orchestrate")
+def new_task(request: PageRequest) -> HttpResponse:
+    """Creates it and answers 201 with its code in `X-Task-Code`."""
+    fields = {name: request.POST.get(name, "") for name in request.POST}
+    task = transitions.create(request.actor, **forms.new_task(fields))
+    answer = HttpResponse(status=201)
+    answer["X-Task-Code"] = task.code
+    answer["Location"] = f"/tasks/{task.code}"
+    return answer
+
+
+# ── the drawer and the page of a task ───────────────────────────────────────────────────────────────────────────────
+
+
+@page()
+def task_page(request: PageRequest, code: str) -> HttpResponse:
+    context = _details(request, code)
+    names = Names()
+    return render(request, "tasks/drawer.html", {**context, "form": NewTaskForm(names, context["task"].venture.slug)})
+
+
+@page()
+def task_drawer(request: PageRequest, code: str) -> HttpResponse:
+    return render(request, "tasks/_drawer.html", _details(request, code))
+
+
+def _details(request: PageRequest, code: str, tab: str = "") -> dict[str, Any]:
+    details = Details(request.actor, code)
+    tab = tab or request.GET.get("tab", "overview")
+    context: dict[str, Any] = {
+        "details": details, "task": details.task, "tab": tab if tab in TABS else "overview",
+        "priorities": NewTaskForm.priorities,
+    }  # fmt: skip
+    if context["tab"] == "activity":
+        most = max(50, min(1000, _number(request.GET.get("most"), 50)))
+        context["activities"], older = details.activities(most=most)
+        context["older"] = most + 200 if older else 0
+        context["most"] = most
+    return context
+
+
+def _drawer_answer(request: PageRequest, code: str) -> HttpResponse:
+    """The drawer after a change, on the tab it was on."""
+    return render(request, "tasks/_drawer.html", _details(request, code, request.POST.get("tab", "")))
+
+
+@page("POST", needs="orchestrate")
+def edit(request: PageRequest, code: str) -> HttpResponse:
+    fields = {name: request.POST.get(name, "") for name in request.POST}
+    task = Details(request.actor, code).task
+    given = forms.changes(task, fields)
+    version = None
+    if "description" in given and "seen" in fields:
+        if digest(task.description) not in (fields["seen"], digest(given["description"])):
+            raise Refused(
+                "Somebody changed the description meanwhile. Your text is still here; close the editor to see theirs.",
+                code="stale",
+                status=412,
+            )
+        version = task.version
+    transitions.edit(request.actor, code, given, version=version)
+    return _drawer_answer(request, code)
+
+
+@page("POST")
+def verb(request: PageRequest, code: str, name: str) -> HttpResponse:
+    """A button of the drawer. Who may press it, the verb itself decides."""
+    act = VERBS.get(name)
+    if act is None:
+        raise NotThere("There is no such verb.")
+    act(request.actor, code, forms.reason(request.POST))
+    return _drawer_answer(request, code)
+
+
+VERBS: dict[str, Callable[[Actor, str, str], Any]] = {
+    "accept": lambda actor, code, reason: transitions.accept(actor, code, note=reason),
+    "return": lambda actor, code, reason: transitions.return_(actor, code, reason=reason),
+    "resume": lambda actor, code, reason: transitions.resume(actor, code),
+    "unblock": lambda actor, code, reason: transitions.unblock(actor, code, answer=reason),
+    "retry": lambda actor, code, reason: transitions.retry(actor, code),
+    "start": lambda actor, code, reason: transitions.start(actor, code),
+    "complete": lambda actor, code, reason: transitions.complete(actor, code, summary=reason),
+    "release": lambda actor, code, reason: transitions.release(actor, code, reason=reason),
+    "pause": lambda actor, code, reason: transitions.pause(actor, code, reason=reason),
+    "block": lambda actor, code, reason: transitions.block(actor, code, kind="needs_input", reason=reason),
+    "cancel": lambda actor, code, reason: transitions.cancel(actor, code, reason=reason),
+    "reopen": lambda actor, code, reason: transitions.reopen(actor, code, reason=reason),
+    "to-ready": lambda actor, code, reason: transitions.move(actor, code, READY),
+    "to-inbox": lambda actor, code, reason: transitions.move(actor, code, INBOX),
+}
+
+
+# ── dependencies ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@page("POST", needs="orchestrate")
+def add_dependency(request: PageRequest, code: str) -> HttpResponse:
+    transitions.add_dependency(request.actor, code, _code_of(forms.printable(request.POST.get("depends_on", ""))))
+    return _drawer_answer(request, code)
+
+
+@page("POST", needs="orchestrate")
+def remove_dependency(request: PageRequest, code: str) -> HttpResponse:
+    transitions.remove_dependency(request.actor, code, forms.printable(request.POST.get("depends_on", "")))
+    return _drawer_answer(request, code)
+
+
+def _code_of(text: str) -> str:
+    """A code, or the title of exactly one open task."""
+    words = text.strip()
+    if not words:
+        raise Invalid({"depends_on": "Give the code of a task."})
+    if Task.objects.filter(code=words.lower()).exists():
+        return words.lower()
+    codes = list(Task.objects.open().filter(title__iexact=words).values_list("code", flat=True)[:2])
+    if len(codes) == 1:
+        return codes[0]
+    raise NotThere("There is no such task. Give its code." if not codes else "Several tasks have this title.")
+
+
+@page()
+def suggest(request: PageRequest) -> HttpResponse:
+    """Open tasks whose code or title begins with or holds `q`, as options of a list."""
+    words = forms.printable(request.GET.get("q", "")).strip()[:100]
+    found: list[tuple[str, str]] = []
+    if len(words) >= 2:
+        tasks = Task.objects.filter(status__in=OPEN).exclude(code=request.GET.get("for", "")).order_by("-id")
+        found = list(tasks.filter(code__startswith=words.lower()).values_list("code", "title")[:8])
+        if not found:
+            found = list(tasks.filter(title__icontains=words).values_list("code", "title")[:8])
+    return render(request, "tasks/_suggestions.html", {"found": found})
+
+
+# ── deliverables ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@page()
+def deliverable_file(request: PageRequest, code: str, number: int, shown: bool = False) -> FileResponse:
+    """The file itself: as a download, or in a sandbox that runs and loads nothing, by its ending only."""
+    row = Details(request.actor, code).task.deliverables.filter(number=number).exclude(file="").first()
+    kind = kind_shown(row) if row else ""
+    if row is None or (shown and not kind):
+        raise NotThere("There is no such file.")
+    try:
+        content = row.file.open("rb")
+    except FileNotFoundError:
+        raise NotThere("The file is no longer on the disk.") from None
+    name = row.filename or f"{code}-{number}"
+    answer = FileResponse(content, as_attachment=not shown, filename=name)
+    answer["Content-Type"] = kind if shown else "application/octet-stream"
+    answer["Content-Security-Policy"] = "sandbox; default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
+    answer["X-Content-Type-Options"] = "nosniff"
+    return answer
+
+
+def _number(text: str | None, otherwise: int) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 9 else otherwise
