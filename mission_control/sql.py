@@ -12,34 +12,35 @@ from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
-from django.db import connection, models
+from django.db import connection, connections, models
 
 M = TypeVar("M", bound=models.Model)
 
 
 def rows(statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Execute with `%s` marks and fetch all rows. Errors are Django's."""
-    cursor = _execute(statement, values)
-    with connection.wrap_database_errors:
-        return cursor.fetchall()
+    database = connections["default"]
+    with database.wrap_database_errors:
+        return _execute(database, statement, values).fetchall()
 
 
 def change(statement: str, values: Sequence[Any] = ()) -> int:
     """Execute and tell how many rows it changed."""
-    return int(_execute(statement, values).rowcount)
+    database = connections["default"]
+    with database.wrap_database_errors:
+        return int(_execute(database, statement, values).rowcount)
 
 
-def _execute(statement: str, values: Sequence[Any]) -> Any:
-    if connection.vendor != "postgresql" or connection.queries_logged:
-        cursor = connection.cursor()
+def _execute(database: Any, statement: str, values: Sequence[Any]) -> Any:
+    if database.vendor != "postgresql" or database.queries_logged:
+        cursor = database.cursor()
         cursor.execute(statement, values)
         return cursor
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
-    with connection.wrap_database_errors:
-        prepared = psycopg.Cursor(connection.connection)
-        prepared.execute(statement, values, prepare=settings.PREPARED_STATEMENTS)
-        return prepared
+    database.ensure_connection()
+    database.validate_no_broken_transaction()
+    prepared = psycopg.Cursor(database.connection)
+    prepared.execute(statement, values, prepare=settings.PREPARED_STATEMENTS)
+    return prepared
 
 
 def columns(model: type[models.Model], alias: str) -> str:

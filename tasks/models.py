@@ -93,7 +93,8 @@ def read(where: str, values: Sequence[Any], *, lock: bool = False, skip: bool = 
     tasks = []
     for row in sql.rows(f"{_select(postgresql)} WHERE {where}{locking}", values):
         task = sql.decoded(Task, row[: _width()])
-        task.venture = sql.decoded(Venture, row[_width() : -1])
+        task.venture = sql.decoded(Venture, row[_width() : -2])
+        task.has_prerequisites = bool(row[-2])
         task.db_now = row[-1] if postgresql else datetime.fromisoformat(row[-1]).replace(tzinfo=UTC)
         tasks.append(task)
     return tasks
@@ -108,7 +109,8 @@ def _width() -> int:
 def _select(postgresql: bool) -> str:
     now = "clock_timestamp()" if postgresql else "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
     return (
-        f"SELECT {sql.columns(Task, 't')}, {sql.columns(Venture, 'v')}, {now}"  # noqa: S608  # constants
+        f"SELECT {sql.columns(Task, 't')}, {sql.columns(Venture, 'v')},"  # noqa: S608  # constants
+        f" EXISTS (SELECT 1 FROM tasks_dependency d WHERE d.task_id = t.id), {now}"
         " FROM tasks_task t JOIN ventures_venture v ON v.id = t.venture_id"
     )
 
@@ -181,6 +183,7 @@ class Task(models.Model):
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)  # last sign of life under this lease
 
+    has_prerequisites = True  # False on rows from `read()` that surely wait for nothing
     db_now: Any  # on rows from `locked()`: the database's clock when they were read
 
     objects = TaskQuerySet.as_manager()
