@@ -17,7 +17,7 @@ from agents.models import Agent
 from mission_control import sql
 from mission_control.actors import Actor
 from tasks import vocabulary
-from tasks.vocabulary import ASSIGNED, IN_PROGRESS, OPEN, READY
+from tasks.vocabulary import ASSIGNED, IN_PROGRESS, INBOX, OPEN, READY
 from ventures.models import Venture
 
 CODE_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -129,11 +129,14 @@ def visible_sql(actor: Actor) -> tuple[str, list[Any]]:
     return f"(v.open_to_all OR EXISTS ({joined}))", [actor.agent.pk]
 
 
+IN_QUEUES = Q(status__in=[INBOX, READY, ASSIGNED])  # ordered by sort_key; the other columns by what changed last
+
+
 class Task(models.Model):
-    code = models.CharField(max_length=8, unique=True, default=new_code)
+    code = models.CharField(max_length=8, default=new_code)
     title = models.CharField(max_length=500)
     description = models.TextField(blank=True, max_length=50_000)
-    venture = models.ForeignKey(Venture, on_delete=models.PROTECT)
+    venture = models.ForeignKey(Venture, on_delete=models.PROTECT, db_index=False)
     status = models.CharField(max_length=12, choices=list(vocabulary.STATUSES.items()))
     status_changed_at = models.DateTimeField(db_default=Now())
     priority = models.SmallIntegerField(choices=list(vocabulary.PRIORITIES.items()), default=vocabulary.MEDIUM)
@@ -141,12 +144,16 @@ class Task(models.Model):
     lane = models.ForeignKey(Lane, on_delete=models.PROTECT, related_name="tasks", db_index=False)
     offered = models.BooleanField(default=False)  # it stands in its lane and may be claimed
     not_before = models.DateTimeField(null=True, blank=True)  # held back after a failure; cleared by a chore when due
-    assignee = models.ForeignKey(Agent, null=True, blank=True, on_delete=models.PROTECT, related_name="assigned_tasks")
+    assignee = models.ForeignKey(
+        Agent, null=True, blank=True, on_delete=models.PROTECT, related_name="assigned_tasks", db_index=False
+    )
     created_by_type = models.CharField(max_length=8)
     created_by = models.CharField(max_length=200)
     tags = models.JSONField(default=list, blank=True)
     required_capabilities = models.JSONField(default=list, blank=True)
-    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="subtasks")
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="subtasks", db_index=False
+    )
     review_required = models.BooleanField(default=False)
     estimated_tokens = models.BigIntegerField(null=True, blank=True)
     estimated_cost_micro_usd = models.BigIntegerField(null=True, blank=True)
@@ -174,9 +181,12 @@ class Task(models.Model):
     # who holds it
     epoch = models.PositiveIntegerField(default=0)  # raised by every entry into in_progress, never falls
     held_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="held_tasks"
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="held_tasks",
+        db_index=False,
+    )  # fmt: skip
+    holder = models.ForeignKey(
+        Agent, null=True, blank=True, on_delete=models.PROTECT, related_name="held_tasks", db_index=False
     )
-    holder = models.ForeignKey(Agent, null=True, blank=True, on_delete=models.PROTECT, related_name="held_tasks")
     session_key = models.CharField(max_length=260, blank=True)
     session_locked_at = models.DateTimeField(null=True, blank=True)
     lease_seconds = models.PositiveIntegerField(null=True, blank=True)
@@ -190,6 +200,7 @@ class Task(models.Model):
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(fields=["code"], name="task_code"),
             models.CheckConstraint(name="task_status", condition=Q(status__in=list(vocabulary.STATUSES))),
             models.CheckConstraint(name="task_priority", condition=Q(priority__gte=0, priority__lte=3)),
             models.CheckConstraint(name="task_ready_is_nobodys", condition=~Q(status=READY) | Q(assignee=None)),
@@ -214,10 +225,17 @@ class Task(models.Model):
             models.Index(fields=["lane", "sort_key", "id"], name="task_queue", condition=Q(offered=True)),
             models.Index(fields=["lease_expires_at", "id"], name="task_lease", condition=Q(status=IN_PROGRESS)),
             models.Index(fields=["not_before"], name="task_held_back", condition=Q(not_before__isnull=False)),
-            models.Index(fields=["status", "sort_key", "id"], name="task_column_queue"),
-            models.Index(fields=["venture", "status", "sort_key", "id"], name="task_venture_queue"),
+            models.Index(fields=["status", "sort_key", "id"], name="task_column_queue", condition=IN_QUEUES),
+            models.Index(
+                fields=["venture", "status", "sort_key", "id"], name="task_venture_queue", condition=IN_QUEUES
+            ),
             models.Index(fields=["status", "-status_changed_at", "-id"], name="task_column_recent"),
             models.Index(fields=["venture", "status", "-status_changed_at", "-id"], name="task_venture_recent"),
+            # Most tasks have none of these: an index without them costs a claim nothing.
+            models.Index(fields=["assignee"], name="task_assignee", condition=Q(assignee__isnull=False)),
+            models.Index(fields=["holder"], name="task_holder", condition=Q(holder__isnull=False)),
+            models.Index(fields=["held_by"], name="task_held_by", condition=Q(held_by__isnull=False)),
+            models.Index(fields=["parent"], name="task_parent", condition=Q(parent__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -258,7 +276,9 @@ class Session(models.Model):
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="sessions")
     task = models.ForeignKey(Task, null=True, blank=True, on_delete=models.SET_NULL, related_name="sessions")
     type = models.CharField(max_length=12, default="primary")
-    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children")
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children", db_index=False
+    )
     attempt = models.PositiveIntegerField(null=True, blank=True)  # the task's epoch
     state = models.CharField(max_length=12, default="running")
     model = models.CharField(max_length=120, blank=True)
@@ -284,7 +304,10 @@ class Session(models.Model):
             models.CheckConstraint(name="session_type", condition=Q(type__in=list(vocabulary.SESSION_TYPES))),
             models.CheckConstraint(name="session_state", condition=Q(state__in=list(vocabulary.SESSION_STATES))),
         ]
-        indexes = [models.Index(fields=["ended_at", "type"], name="session_live", condition=Q(ended_at=None))]
+        indexes = [
+            models.Index(fields=["type"], name="session_live", condition=Q(ended_at=None)),
+            models.Index(fields=["parent"], name="session_parent", condition=Q(parent__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return self.key
