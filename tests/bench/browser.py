@@ -1,0 +1,113 @@
+"""What a person sees: the first card in a warm browser, and a change in one browser showing up in another."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from tests.bench.board import FEW
+from tests.bench.report import Fact, Row, median, percentile
+from tests.bench.stand import Failed, Serve, Stand
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+# Runs before the page's own scripts: notes when the first card is painted, and what happens to cards later.
+WATCH = """
+(() => {
+  window.benchSeen = {};
+  new MutationObserver(() => {
+    if (window.benchFirstCard || !document.querySelector(".card[data-code]")) return;
+    window.benchFirstCard = -1;
+    requestAnimationFrame(() => requestAnimationFrame(() => { window.benchFirstCard = performance.now(); }));
+  }).observe(document, { childList: true, subtree: true });
+  window.benchWatchFor = (code, column) => new Promise((found) => {
+    const look = () => {
+      const card = document.getElementById(`card-${code}`);
+      if (card && card.closest(`[data-cards="${column}"]`)) { seen.disconnect(); found(Date.now()); }
+    };
+    const seen = new MutationObserver(look);
+    seen.observe(document.body, { childList: true, subtree: true, attributes: true });
+    look();
+  });
+})();
+"""
+MOVE = """
+async ([code, status]) => {
+  const token = JSON.parse(document.body.getAttribute("hx-headers:inherited"))["X-CSRFToken"];
+  const body = new URLSearchParams({ status });
+  const started = Date.now();
+  const answer = await fetch(`/tasks/${code}/move`, { method: "POST", body, headers: { "X-CSRFToken": token } });
+  return [started, answer.status];
+}
+"""
+READY_CARDS = "[...document.querySelectorAll('[data-cards=\"ready\"] .card')].map((card) => card.dataset.code)"
+
+
+def measure(stand: Stand) -> Iterator[Row | Fact]:
+    from playwright.sync_api import sync_playwright
+
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        raise Failed("there is no Chromium on PATH")
+    database = stand.loaded("sqlite", FEW)
+    with database.inside() as inside, database.served() as server, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        try:
+            mine, theirs = (_signed_in(browser, server, inside("session")) for _ in range(2))
+            yield from _first_card(stand, mine, server)
+            theirs.goto(f"http://{server.address}/")
+            yield from _seen_elsewhere(stand, mine, theirs)
+        finally:
+            browser.close()
+
+
+def _signed_in(browser: Any, server: Serve, cookie: str) -> Any:
+    name, value = cookie.split("=", 1)
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.add_cookies([{"name": name, "value": value, "url": f"http://{server.address}"}])
+    page = context.new_page()
+    page.add_init_script(WATCH)
+    return page
+
+
+def _first_card(stand: Stand, page: Any, server: Serve) -> Iterator[Row | Fact]:
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    times = []
+    for number in range(6 if stand.quick else 21):
+        page.goto(f"http://{server.address}/", wait_until="load")
+        page.wait_for_function("window.benchFirstCard > 0", polling=10)
+        if number:
+            times.append(page.evaluate("window.benchFirstCard"))
+    yield Row(
+        "first card painted, warm, headless Chromium: p95", percentile(times, 0.95), "ms", 500,
+        detail=f"median {median(times):.0f}, most {max(times):.0f} ms after the navigation began; {FEW} tasks", rounds=times,
+    )  # fmt: skip
+    yield Fact("the browser's console is quiet", not errors, "; ".join(dict.fromkeys(errors))[:200])
+
+
+def _seen_elsewhere(stand: Stand, mine: Any, theirs: Any) -> Iterator[Row | Fact]:
+    """The same call that a dropped card makes, from ready to inbox and back; the other page waits for the card to move."""
+    theirs.wait_for_function("document.querySelectorAll('[data-cards=ready] .card').length > 10")
+    time.sleep(2)  # its websocket is open and quiet
+    codes = theirs.evaluate(READY_CARDS)[: 10 if stand.quick else 40]
+    late = []
+    for code in codes:
+        for column in ("inbox", "ready"):
+            theirs.evaluate("([code, column]) => { window.benchWait = benchWatchFor(code, column); }", [code, column])
+            started, status = mine.evaluate(MOVE, [code, column])
+            if status != 200:
+                raise Failed(f"a move was answered {status}")
+            late.append(theirs.evaluate("window.benchWait") - started)
+            time.sleep(0.3)  # longer than a burst is merged for: each change is alone
+    yield Row(
+        "change in one browser seen in another: p95", percentile(late, 0.95), "ms", 300,
+        detail=f"median {median(late):.0f}, most {max(late):.0f} ms from the request to the card's new place; {len(late)} moves",
+        rounds=late,
+    )  # fmt: skip

@@ -1,0 +1,70 @@
+"""`make run` on a machine that has run it before: how long until the first page."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests import servers
+from tests.bench.report import Fact, Row, median
+from tests.bench.stand import ROOT, Failed, Stand, fetch
+
+WANTED_SECONDS = 4
+
+
+def measure(stand: Stand) -> Iterator[Row | Fact]:
+    folder = stand.folder / "start"
+    folder.mkdir()
+    first = _started(folder)
+    warm = [_started(folder) for _ in range(3 if stand.quick else 7)]
+    yield Row(
+        "`make run`, warm, to the first page", median(warm), "s", WANTED_SECONDS,
+        detail=f"most {max(warm):.1f} s; with an empty data folder {first:.1f} s", rounds=warm,
+    )  # fmt: skip
+
+
+def _started(folder: Path) -> float:
+    """Seconds from the command to a page with status 200, on SQLite; then it is ended in order."""
+    port = servers._free_port()
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environment = {**kept, "PORT": str(port), "HOST": "127.0.0.1", "DATA_DIR": str(folder)}
+    started = time.monotonic()
+    with open(folder / "run.log", "wb") as log:
+        process = subprocess.Popen(
+            ["make", "--no-print-directory", "run"],
+            cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        while time.monotonic() - started < 120:
+            if process.poll() is not None:
+                raise Failed(f"make run ended: {(folder / 'run.log').read_text(errors='replace')[-400:]}")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if _page(port) == 200:
+                    return time.monotonic() - started
+            time.sleep(0.02)
+        raise Failed("make run showed no page within two minutes")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(35)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _page(port: int) -> int:
+    """The status of the first page that a person would see, redirects to the login followed."""
+    path = "/"
+    for _ in range(4):
+        status, headers, _ = fetch(port, "GET", path, {"Accept": "text/html"})
+        if status not in (301, 302, 303, 307, 308):
+            return status
+        path = headers["location"]
+    return status
