@@ -243,7 +243,8 @@ SPECTACULAR_SETTINGS = {
 # ── work ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 LEASE_SECONDS = env.int("LEASE_SECONDS", default=300)
 SIMPLE_LEASE_SECONDS = env.int("SIMPLE_LEASE_SECONDS", default=4 * 3600)  # /api clients never send a heartbeat
-LEASE_SECONDS_MIN, LEASE_SECONDS_MAX = 15, 24 * 3600
+LEASE_SECONDS_MIN = env.int("LEASE_SECONDS_MIN", default=15)  # lower only to test faults: the sweep runs every 5 s
+LEASE_SECONDS_MAX = 24 * 3600
 SWEEP_SECONDS = 5
 IDLE_WARNING_SECONDS = env.int("IDLE_WARNING_SECONDS", default=600)
 

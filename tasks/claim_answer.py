@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from django.conf import settings
+
 from agents.acting import act_for
 from mission_control import callers, idempotency, strict_json
 from mission_control.actors import Actor
@@ -204,6 +206,6 @@ def _flag(value: Any) -> str:
 
 _CHECKS = {
     "session_key": _key, "capabilities": _words, "venture": _text(60), "limit": _whole(1, MOST),
-    "lease_seconds": _whole(15, 24 * 3600), "wait": _seconds, "idle_work": _flag, "agent": _text(60),
+    "lease_seconds": _whole(settings.LEASE_SECONDS_MIN, settings.LEASE_SECONDS_MAX), "wait": _seconds, "idle_work": _flag, "agent": _text(60),
     "agent_name": _text(200),
 }  # fmt: skip
