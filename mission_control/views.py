@@ -8,13 +8,15 @@ from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
-from mission_control import log
+from mission_control import first_run, log
 from mission_control.actors import Actor, person
-from mission_control.errors import NotAllowed
+from mission_control.errors import NotAllowed, NotThere
+from mission_control.forms import FirstAdminForm
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -96,6 +98,23 @@ def fleet_switch(request: PageRequest) -> HttpResponse:
 
 def _back(request: HttpRequest) -> HttpResponse:
     return HttpResponse(status=204) if is_part(request) else redirect("/")
+
+
+# ── the first run ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def first_admin(request: HttpRequest, token: str) -> HttpResponse:
+    """The page behind the printed link: it makes the admin, signs them in and goes on to the first agent."""
+    if not first_run.is_valid(token):
+        raise NotThere("This link was used already or is not one of ours.")
+    form = FirstAdminForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        admin = first_run.make_admin(token, form.save(commit=False))
+        login(request, admin, backend="django.contrib.auth.backends.ModelBackend")
+        return redirect("/connect")
+    response = render(request, "mission_control/first_run.html", {"form": form})
+    response["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 # ── what went wrong ─────────────────────────────────────────────────────────────────────────────────────────────────

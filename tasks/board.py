@@ -382,6 +382,8 @@ def _card(place: Place, task: Task, names: Names, workers: Mapping[Any, int]) ->
     elif task.status in (REVIEW, DONE):
         card.since = iso(task.status_changed_at)
     card.reason, card.reason_tone = reason_of(task)
+    if task.status == BLOCKED and not task.blocked_reason:
+        card.blockers_open = 0  # the reason says it
     return card
 
 

@@ -216,8 +216,12 @@ class Details:
         return explain.gates(self.task, viewer=self.actor)
 
     @property
-    def is_held_up(self) -> bool:
-        return any(not gate.open for gate in self.gates)
+    def gates_shut(self) -> list[explain.Gate]:
+        return [gate for gate in self.gates if not gate.open]
+
+    @property
+    def gates_open(self) -> list[explain.Gate]:
+        return [gate for gate in self.gates if gate.open]
 
     @property
     def cost(self) -> str:

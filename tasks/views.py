@@ -11,6 +11,7 @@ from django.template.loader import get_template
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import SafeString, mark_safe
 
+from mission_control import first_run
 from mission_control.actors import Actor, person
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.views import PageRequest, is_part, page
@@ -41,6 +42,8 @@ def shell_context(request: HttpRequest) -> dict[str, Any]:
         "here": request.GET.get("here", request.path),
         "now_iso": SimpleLazyObject(lambda: iso(shell.moment)),
         "shell_modules": MODULES,
+        "form": SimpleLazyObject(lambda: NewTaskForm(Names())),
+        "first_run": SimpleLazyObject(first_run.is_needed),
     }
 
 
@@ -177,6 +180,11 @@ class NewTaskForm:
     @property
     def ventures(self) -> list[Any]:
         return [venture for venture in self.names.ventures.values() if venture.status != "archived"]
+
+    @property
+    def status(self) -> str:
+        """Where the venture takes in what says nothing else."""
+        return next((v.intake for v in self.names.ventures.values() if v.slug == self.venture), "ready")
 
     @property
     def agents(self) -> list[Any]:

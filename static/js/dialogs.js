@@ -23,12 +23,14 @@ document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
 });
 
 // ── a reason ────────────────────────────────────────────────────────────────────────────────────────────────────────
-/** Asks for one line of text. Resolves to it, or to null when the person thinks again. */
-export function askReason({ title, label, ok, required, danger }) {
+/** Asks for a reason, or with `only` for nothing but a yes. Resolves to the text, or to null: the person thought again. */
+export function askReason({ title, text = "", label, ok, required, danger, only }) {
   const dialog = document.getElementById("reason-dialog");
   const input = document.getElementById("reason-input");
   const error = document.getElementById("reason-error");
   document.getElementById("reason-title").textContent = title;
+  document.getElementById("reason-text").textContent = text;
+  input.parentElement.hidden = only;
   document.getElementById("reason-label").textContent = required ? label : `${label} (optional)`;
   const button = document.getElementById("reason-ok");
   button.textContent = ok;
@@ -36,7 +38,7 @@ export function askReason({ title, label, ok, required, danger }) {
   input.value = "";
   error.textContent = "";
   dialog.showModal();
-  input.focus();
+  (only ? button : input).focus();
   return new Promise((resolve) => {
     const form = dialog.querySelector("form");
     let answer = null;
@@ -71,7 +73,7 @@ document.addEventListener("submit", async (event) => {
   event.preventDefault();
   event.stopImmediatePropagation();
   const answer = await askReason({
-    title: form.dataset.ask, label: form.dataset.askLabel || "Reason", ok: form.dataset.askOk,
+    title: form.dataset.ask, text: form.dataset.askText, only: "askOnly" in form.dataset, label: form.dataset.askLabel || "Reason", ok: form.dataset.askOk,
     required: "askRequired" in form.dataset, danger: "askDanger" in form.dataset,
   });
   if (answer === null || !form.isConnected) return;
@@ -90,6 +92,7 @@ export function openNewTask(status = "") {
   if (!dialog || dialog.open) return;
   const form = dialog.querySelector("form");
   restore(dialog);
+  form.elements.status.chosen = Boolean(status);
   if (status) form.elements.status.value = status;
   errors(form, {});
   sign(form);
@@ -110,7 +113,15 @@ function errors(form, fields) {
   form.querySelector('[aria-invalid="true"]')?.focus();
 }
 
-document.addEventListener("change", ({ target }) => target.form?.matches("[data-new-task-form]") && target.name === "status" && sign(target.form));
+document.addEventListener("change", ({ target }) => {
+  const form = target.form;
+  if (!form?.matches("[data-new-task-form]")) return;
+  const { status } = form.elements;
+  if (target === status) status.chosen = true;
+  else if (target.name === "venture" && !status.chosen) status.value = target.selectedOptions[0].dataset.intake;
+  else if (target.name === "assignee" && status.value !== "inbox") status.value = target.value ? "assigned" : "ready";
+  sign(form);
+});
 document.addEventListener("keydown", (event) => {
   const title = event.target;
   if (event.key !== "Enter" || event.isComposing || !title.matches?.(".new-task__title")) return;

@@ -3,7 +3,7 @@
 import { setServerTime } from "./clock.js";
 
 const root = document.documentElement;
-const BURST = 120; // ms: the events of one burst go out together
+const BURST = 30; // ms: the events of one burst go out together
 const SILENCE = 25_000; // ms without any word from the server before we ask
 const ANSWER = 6_000; // ms to answer a ping
 const STALE = 20_000; // ms without a connection before the page is called stale

@@ -1,0 +1,29 @@
+"""What people send about agents from the pages, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mission_control.actors import SCOPES
+from mission_control.errors import Invalid
+
+NAME, LABEL = 120, 120
+
+
+def name(fields: Mapping[str, str]) -> str:
+    given = " ".join(fields.get("name", "").split())
+    if not given or "\x00" in given:
+        raise Invalid({"name": "Give the agent a name."})
+    if len(given) > NAME:
+        raise Invalid({"name": f"At most {NAME} characters."})
+    return given
+
+
+def key(fields: Any) -> dict[str, Any]:
+    """`scopes` and `label` of a new key."""
+    scopes = [scope for scope in SCOPES if scope in fields.getlist("scopes")]
+    label = " ".join(fields.get("label", "").split())[:LABEL].replace("\x00", "")
+    if not scopes:
+        raise Invalid({"scopes": "Choose what the key may do."})
+    return {"scopes": scopes, "label": label}
