@@ -158,10 +158,13 @@ def record(
     return activity
 
 
-def flush() -> None:
+def flush(moment: datetime | None = None) -> None:
     """Number and write what is pending. Locks the fleet's row until the commit; refuses claims under a freeze.
 
     Called by the unit at its end; a verb that must answer with a number (a logged activity) calls it as its last step.
+    `moment`: the time these lines carry in place of the database's clock. Only for what tells a past that happened
+    elsewhere (importers, the demo): never earlier than the line before, and before the commit, so that no reader and
+    no seal ever sees another time. ValueError otherwise.
     """
     pending = _unit.pending
     if not pending:
@@ -179,9 +182,19 @@ def flush() -> None:
     for number, activity in enumerate(pending, start=head - len(rows) + 1):
         activity.seq = number
         activity._state.adding = False
+    if moment is not None:
+        _tell_when(head - len(rows), head, moment)
     last = pending[-1]
     _unit.pending = []
     post_save.send(sender=Activity, instance=last, created=True, raw=False, using="default", update_fields=None)
+
+
+def _tell_when(before: int, head: int, moment: datetime) -> None:
+    """Give the lines above `before`, written in this transaction, another time."""
+    earlier = Activity.objects.filter(seq=before).values_list("at", flat=True).first()
+    if moment > now() or (earlier is not None and moment < earlier):
+        raise ValueError(f"The log goes forward in time: {moment} lies outside {earlier} and now.")
+    Activity.objects.filter(seq__gt=before, seq__lte=head).update(at=moment)
 
 
 def _flush_postgresql(rows: list[list[Any]]) -> tuple[int, Any]:
