@@ -8,7 +8,7 @@ from django.db import IntegrityError
 
 from agents import keys, roster
 from agents.models import Agent
-from mission_control import callers
+from mission_control import callers, chores, sight, visitors
 from mission_control.actors import SCOPE_ABILITIES, Actor, system
 from mission_control.errors import Invalid, NotAllowed
 from ventures.models import Venture
@@ -68,6 +68,14 @@ def register() -> None:
     callers.bearer_authenticators.append(keys.authenticate)
     callers.open_callers.append(open_caller)
     callers.seen_listeners.append(note_seen)
+    visitors.agent_by_prefix = keys.by_prefix
+    visitors.live_prefixes = keys.live_prefixes
+    sight.agent_ventures = _venture_slugs
+    chores.register("presence", 10, roster.mark_offline)
+
+
+def _venture_slugs(actor: Actor) -> frozenset[str]:
+    return frozenset(roster.visible_ventures(actor).values_list("slug", flat=True))
 
 
 def _sees_more(agent: Agent, than: Agent) -> bool:

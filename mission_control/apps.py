@@ -7,4 +7,6 @@ class MissionControlConfig(AppConfig):
     name = "mission_control"
 
     def ready(self) -> None:
-        from mission_control import checks, live  # noqa: F401  # the checks and the one receiver register themselves
+        from mission_control import checks, chores, live  # noqa: F401  # the checks and the one receiver register themselves
+
+        chores.register_own()

@@ -5,3 +5,12 @@ from django.apps import AppConfig
 
 class TasksConfig(AppConfig):
     name = "tasks"
+
+    def ready(self) -> None:
+        from django.db.models import signals
+
+        from tasks import search, stream_shapes, sweeping
+
+        stream_shapes.register()
+        sweeping.register()
+        signals.post_migrate.connect(search.keep_index, sender=self)
