@@ -97,8 +97,14 @@ class Stream:
         self.loop = asyncio.get_running_loop()
         self.task = asyncio.current_task()
         self.packed_as = f"{type(self).__name__} {door.shape}"
+        self.audience: tuple[Any, ...] = ()
 
     # What each kind of stream says for itself.
+    @property
+    def is_pushed_to(self) -> bool:
+        """Whether it is told more than its topics."""
+        return False
+
     async def write(self, piece: bytes) -> None:
         raise NotImplementedError
 
@@ -107,6 +113,10 @@ class Stream:
 
     async def say_idle(self) -> None:
         raise NotImplementedError
+
+    def write_now(self, piece: bytes) -> bool:
+        """Write without waiting; False when that cannot be done."""
+        return False
 
     def pushed(self, events: list[Event]) -> bytes:
         """What this client is told besides its topics."""
@@ -122,6 +132,12 @@ class Stream:
         """Read anew what this visitor may see."""
         if not sight.sees_all(self.visitor.actor):
             self.ventures = await live.tail().query(sight.ventures_of, self.visitor.actor)
+        self._join_audience()
+
+    def _join_audience(self) -> None:
+        """Those of one audience are told the same bytes."""
+        name = "" if self.ventures is None and not self.is_pushed_to else self.visitor.actor.name
+        self.audience = (self.packed_as, tuple(sorted(self.topics)), self.ventures, name)
 
     async def deliver_from(self, since: int | None, topics: Iterable[str]) -> None:
         """Add topics and deliver from `since` (None: from now on), what was delivered before left out.
@@ -135,11 +151,13 @@ class Stream:
         for topic in topics:
             self.topics[topic] = min(begin, before.get(topic, begin))
         self.settled = max(self.topics.values(), default=0)
+        self._join_audience()
         if begin < self.cursor and before != self.topics:
             async with aclosing(live.follow(begin, upto=self.cursor)) as batches:
                 async for _, events in batches:
                     await self._deliver([e for e in events if self._wants(e) and not _matches(before, e)])
-        async with aclosing(live.follow(self.cursor, nudge=self.nudge, idle_seconds=IDLE_SECONDS)) as batches:
+        following = live.follow(self.cursor, nudge=self.nudge, idle_seconds=IDLE_SECONDS, offer=self._take)
+        async with aclosing(following) as batches:
             async for cursor, events in batches:
                 if events:
                     if self.ventures is not None and any(
@@ -154,6 +172,38 @@ class Stream:
                 if self.pings:
                     pings, self.pings = self.pings, {}
                     await self._write(b"".join(pings.values()))
+
+    def _take(self, events: list[Event]) -> bool:
+        """What nearly every event is: news for a client that is up to date and reads. Told without a task of its own."""
+        if self.writing_since or self.pings or events[0].seq <= self.settled:
+            return False
+        pieces = _pieces_of(events)
+        if self.audience not in pieces:
+            pieces[self.audience] = self._piece(events)
+        piece = pieces[self.audience]
+        if piece is None or (piece and not self.write_now(piece)):
+            return False
+        self.cursor = events[-1].seq
+        return True
+
+    def _piece(self, events: list[Event]) -> bytes | None:
+        """The bytes of a batch for this audience; None when that takes a look into the database, or is long."""
+        shape, actor = self.door.shape, self.visitor.actor
+        if self.ventures is not None and any(sight.changes_sight(actor, event) for event in events):
+            return None
+        wanted = [event for event in events if self._wants(event)]
+        if shape in shapes_that_read and not all(shape in event.told for event in wanted):
+            return None
+        if shape not in shapes_that_read:
+            _tell_now(wanted, shape)
+        piece = b"".join([*(self._packed(event) for event in wanted), self.pushed(events)])
+        return piece if len(piece) <= PIECE_BYTES else None
+
+    def _packed(self, event: Event) -> bytes:
+        packed = event.told.get(self.packed_as)
+        if packed is None:
+            packed = event.told[self.packed_as] = self.packed(event)
+        return packed
 
     def _wants(self, event: Event) -> bool:
         if event.seq > self.settled:
@@ -170,9 +220,7 @@ class Stream:
         piece: list[bytes] = []
         size = 0
         for event in events:
-            packed = event.told.get(self.packed_as)
-            if packed is None:
-                packed = event.told[self.packed_as] = self.packed(event)
+            packed = self._packed(event)
             piece.append(packed)
             size += len(packed)
             if size > PIECE_BYTES:
@@ -200,9 +248,7 @@ def _matches(topics: dict[str, int], event: Event) -> bool:
 async def _tell(events: list[Event], shape: str) -> None:
     """Fill `told[shape]` with JSON lines, once for all streams of this process."""
     if shape not in shapes_that_read:
-        missing = [event for event in events if shape not in event.told]
-        if missing:
-            _keep(missing, shape, shapes[shape](missing))
+        _tell_now(events, shape)
         return
     if all(shape in event.told for event in events):
         return
@@ -210,6 +256,23 @@ async def _tell(events: list[Event], shape: str) -> None:
         missing = [event for event in events if shape not in event.told]
         if missing:
             _keep(missing, shape, await live.tail().query(shapes[shape], missing))
+
+
+def _tell_now(events: list[Event], shape: str) -> None:
+    missing = [event for event in events if shape not in event.told]
+    if missing:
+        _keep(missing, shape, shapes[shape](missing))
+
+
+_pieces: tuple[list[Event], dict[Any, bytes | None]] = ([], {})
+
+
+def _pieces_of(events: list[Event]) -> dict[Any, bytes | None]:
+    """Audience → bytes, of the batch that is being told now."""
+    global _pieces
+    if _pieces[0] is not events:
+        _pieces = (events, {})
+    return _pieces[1]
 
 
 def _keep(events: list[Event], shape: str, messages: list[list[dict[str, Any]]]) -> None:
@@ -228,13 +291,16 @@ def _told(event: Event, shape: str) -> list[bytes]:
 class Socket(Stream):
     """A websocket. Its own coroutine listens to the client, the pump beside it delivers."""
 
-    def __init__(self, door: Door, send: Send, framed: bool) -> None:
+    def __init__(self, door: Door, send: Send, write_frames: Callable[[bytes], bool] | None = None) -> None:
         super().__init__(door, send)
-        self.framed = framed
+        self.write_frames = write_frames
 
     @property
     def is_pushed_to(self) -> bool:
         return self.door.shape == "plain" and self.visitor.actor.is_agent
+
+    def write_now(self, piece: bytes) -> bool:
+        return self.write_frames is not None and self.write_frames(piece)
 
     def pushed(self, events: list[Event]) -> bytes:
         """An agent that is connected hears at once what was assigned to it, whatever it subscribed to."""
@@ -252,7 +318,7 @@ class Socket(Stream):
         return b"".join(frame(line) for line in _told(event, self.door.shape))
 
     async def write(self, piece: bytes) -> None:
-        if self.framed:
+        if self.write_frames is not None:
             await self.send({"type": EXTENSION, "bytes": piece})
             return
         for text in _texts(piece):
@@ -304,6 +370,7 @@ class Socket(Stream):
         elif kind == "unsubscribe":
             for topic in _topics(message):
                 self.topics.pop(topic, None)
+            self._join_audience()
             await self.say({"type": "unsubscribed", "channels": sorted(self.topics), "seq": self.cursor or 0})
         elif kind != "pong":
             await self._complain("Send one of: subscribe, unsubscribe, ping, pong.")
@@ -343,7 +410,7 @@ class Socket(Stream):
 async def serve_socket(door: Door, scope: Scope, receive: Receive, send: Send) -> None:
     """One websocket from its handshake to its end."""
     await receive()  # websocket.connect
-    socket = Socket(door, send, framed=EXTENSION in scope.get("extensions", {}))
+    socket = Socket(door, send, scope.get("extensions", {}).get(EXTENSION, {}).get("write"))
     try:
         socket.visitor = await _admit(scope, browser_must_say_origin=True)
         await socket.see()

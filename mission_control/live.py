@@ -36,6 +36,7 @@ LOOK_SECONDS = 0.5
 BREATH_SECONDS = 0.015  # between two reads while events stream in: a batch costs little more than one
 KEPT = 4_000  # events in the ring buffer
 PAGE = 500
+SLICE = 50  # followers told before the loop does something else
 QUIET_SECONDS = 2  # how long nobody is called after the channel layer failed
 
 COLUMNS = (
@@ -194,12 +195,26 @@ class Nudge:
 
     def __init__(self) -> None:
         self.due = False
-        self.future: asyncio.Future[None] | None = None
+        self.place: Place | None = None
 
     def set(self) -> None:
         self.due = True
-        if self.future is not None:
-            _wake(self.future)
+        if self.place is not None:
+            self.place.wake()
+
+
+class Place:
+    """Where one follower is in the log, and how it is woken while it waits."""
+
+    __slots__ = ("cursor", "future", "offer", "quiet_since")
+
+    def __init__(self, cursor: int, quiet_since: float, offer: Callable[[list[Event]], bool] | None) -> None:
+        self.cursor, self.quiet_since, self.offer = cursor, quiet_since, offer
+        self.future: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
 
 
 class Tail:
@@ -216,7 +231,7 @@ class Tail:
         self.wanted = asyncio.Event()  # there are followers
         self.started = asyncio.Event()  # `head` is known and what comes after it will be read
         self.bell = asyncio.Event()
-        self.waiting: set[asyncio.Future[None]] = set()
+        self.waiting: dict[Place, None] = {}
         self.telling = asyncio.Lock()  # one at a time makes what events look like
         self.on_ping: set[Callable[[dict[str, Any]], None]] = set()
         self.threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="tail")
@@ -233,7 +248,6 @@ class Tail:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        self._tell()
         self.threads.shutdown(wait=False, cancel_futures=True)
 
     def wake(self) -> None:
@@ -276,7 +290,7 @@ class Tail:
                     self.started.set()
                 rows = await self.query(_after, self.head, PAGE)
                 if rows:
-                    self._take(rows)
+                    await self._take(rows)
                     if len(rows) == PAGE:
                         continue
                     await asyncio.sleep(BREATH_SECONDS)
@@ -291,16 +305,18 @@ class Tail:
                 timer.cancel()
             self.bell.clear()
 
-    def _take(self, rows: list[Event]) -> None:
+    async def _take(self, rows: list[Event]) -> None:
+        """Keep them and tell who waits, some at a time: what else the loop has to do is done in between."""
         self.recent.extend(rows)
         self.head = rows[-1].seq
         self.lag_seconds = max(0.0, time.time() - rows[0].at.timestamp())
-        self._tell()
-
-    def _tell(self) -> None:
-        waiting, self.waiting = self.waiting, set()
-        for future in waiting:
-            _wake(future)
+        for number, place in enumerate(list(self.waiting), start=1):
+            if place.offer is not None and place.cursor == rows[0].seq - 1 and place.offer(rows):
+                place.cursor, place.quiet_since = self.head, self.loop.time()
+            else:
+                place.wake()
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
 
     def take_ping(self, content: dict[str, Any]) -> None:
         for hear in self.on_ping:
@@ -348,27 +364,17 @@ class Tail:
         skip = seq + 1 - self.recent[0].seq  # numbers are dense
         return [self.recent[i] for i in range(skip, min(len(self.recent), skip + PAGE))]
 
-    async def news(self, seconds: float, nudge: Nudge | None = None) -> None:
-        """Return when there is news, when nudged, or after so many seconds."""
-        if nudge is not None and nudge.due:
-            return
-        future: asyncio.Future[None] = self.loop.create_future()
-        self.waiting.add(future)
-        if nudge is not None:
-            nudge.future = future
-        timer = self.loop.call_later(seconds, _wake, future)
+    async def news(self, place: Place, seconds: float) -> None:
+        """Return when there is news that the place was not offered or did not take, when woken, or after the time."""
+        place.future = self.loop.create_future()
+        self.waiting[place] = None
+        timer = self.loop.call_later(seconds, place.wake)
         try:
-            await future
+            await place.future
         finally:
             timer.cancel()
-            self.waiting.discard(future)
-            if nudge is not None:
-                nudge.future = None
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+            del self.waiting[place]
+            place.future = None
 
 
 _tail: Tail | None = None
@@ -401,12 +407,14 @@ async def follow(
     upto: int | None = None,
     idle_seconds: float = 15,
     nudge: Nudge | None = None,
+    offer: Callable[[list[Event]], bool] | None = None,
 ) -> AsyncGenerator[tuple[int, list[Event]], None]:
     """Yield `(cursor, events)`: each batch after `since`, in order, without a gap or a repeat, for ever or up to `upto`.
 
     `since` None: from now on, after a first empty batch whose cursor is the head. `wants` filters in memory. Batches
     are at most PAGE long. An empty batch comes after `idle_seconds` in which nothing was yielded, so that a door can
-    show it is alive, and when nudged. The cursor is the last number looked at, wanted or not.
+    show it is alive, and when nudged. The cursor is the last number looked at, wanted or not. While it is up to date, a
+    batch is offered to `offer` first: what that takes at once (True) is not yielded.
     TooOld when the log does not hold what comes after `since`.
     """
     reader = tail()
@@ -415,35 +423,41 @@ async def follow(
     try:
         await reader.started.wait()
         if since is None:
-            cursor = reader.head
-            yield cursor, []
+            place = Place(reader.head, 0.0, offer)
+            yield place.cursor, []
         else:
-            cursor = since
+            place = Place(since, 0.0, offer)
             oldest = reader.recent[0].seq - 1 if reader.recent else reader.head
             if not oldest <= since <= reader.head:
                 first, head = await reader.query(_bounds)
                 if not first - 1 <= since <= head:
                     raise TooOld(first, head)
-        quiet_since = reader.loop.time()
-        while upto is None or cursor < upto:
-            rows = reader.since(cursor)
+        if nudge is not None:
+            nudge.place = place
+        place.quiet_since = reader.loop.time()
+        while upto is None or place.cursor < upto:
+            rows = reader.since(place.cursor)
             if rows is None:
-                rows = await reader.query(_after, cursor, PAGE)
+                rows = await reader.query(_after, place.cursor, PAGE)
             if rows:
                 if upto is not None and rows[-1].seq > upto:
                     rows = [row for row in rows if row.seq <= upto]
-                cursor = rows[-1].seq
+                place.cursor = rows[-1].seq
                 if wants is not None:
                     rows = [row for row in rows if wants(row)]
             if nudge is not None and nudge.due:
                 nudge.due = False
-            elif not rows and reader.loop.time() - quiet_since < idle_seconds:
-                if cursor >= reader.head:
-                    await reader.news(max(0.05, quiet_since + idle_seconds - reader.loop.time()), nudge)
-                continue
-            yield cursor, rows
-            quiet_since = reader.loop.time()
+            elif not rows:
+                left = place.quiet_since + idle_seconds - reader.loop.time()
+                if left > 0:
+                    if place.cursor >= reader.head:
+                        await reader.news(place, left)
+                    continue
+            yield place.cursor, rows
+            place.quiet_since = reader.loop.time()
     finally:
+        if nudge is not None:
+            nudge.place = None
         reader.followers -= 1
         if not reader.followers:
             reader.wanted.clear()

@@ -32,7 +32,14 @@ class Protocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):
-            self.scope["extensions"][EXTENSION] = {}
+            self.scope["extensions"][EXTENSION] = {"write": self.write_frames}
+
+    def write_frames(self, frames: bytes) -> bool:
+        """Write at once when nothing is waiting to be written; False when it has to be sent the slow way."""
+        if not self.writable.is_set() or self.disconnected or self.close_sent:
+            return False
+        self.transport.write(frames)
+        return True
 
     async def send(self, message: Any) -> None:
         """As in ASGI; besides `{"type": EXTENSION, "bytes": frames}`, which waits like any message while the buffer is full."""
