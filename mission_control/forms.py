@@ -7,7 +7,7 @@ from django.contrib.auth.forms import BaseUserCreationForm
 from mission_control.models import User
 
 
-class FirstAdminForm(BaseUserCreationForm):  # type: ignore[type-arg]  # not subscriptable at run time
+class FirstAdminForm(BaseUserCreationForm):
     """Name and password, checked by Django's rules; saving is left to first_run.make_admin."""
 
     class Meta:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 from urllib.parse import urlencode
 
+import brotli
 from django.conf import settings
 from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
@@ -18,8 +21,8 @@ from mission_control.actors import Actor, person
 from mission_control.errors import NotAllowed, NotThere
 from mission_control.forms import FirstAdminForm
 
-P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+View = Callable[..., HttpResponseBase]
+COMPRESSED_FROM = 1000  # bytes
 
 
 class PageRequest(HttpRequest):
@@ -28,16 +31,16 @@ class PageRequest(HttpRequest):
     actor: Actor
 
 
-def page(*methods: str, needs: str = "read") -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+def page(*methods: str, needs: str = "read") -> Callable[[View], View]:
     """A view for people: signed in, with the ability it `needs`, by one of these methods (GET if none is named).
 
     The view finds the caller as `request.actor`. Parts (asked for by script) answer 401 with the way to the login
     instead of the login page itself.
     """
 
-    def around(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    def around(view: View) -> View:
         @wraps(view)
-        def guarded(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if request.method not in (methods or ("GET", "HEAD")):
                 return HttpResponseNotAllowed(methods or ("GET", "HEAD"))
             if not request.user.is_authenticated:
@@ -49,6 +52,7 @@ def page(*methods: str, needs: str = "read") -> Callable[[Callable[..., HttpResp
             patch_vary_headers(response, ["HX-Request", "Cookie"])
             if not response.has_header("Cache-Control"):
                 patch_cache_control(response, private=True, no_cache=True)
+                _compress(request, response)
             return response
 
         return guarded
@@ -64,6 +68,18 @@ def _to_login(request: HttpRequest) -> HttpResponse:
     answer = JsonResponse({"error": "You are signed out.", "code": "signed_out"}, status=401)
     answer["HX-Redirect"] = f"{settings.LOGIN_URL}?{urlencode({'next': path})}"
     return answer
+
+
+def _compress(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Pages and parts only: what holds a secret says no-store and comes as it is."""
+    patch_vary_headers(response, ["Accept-Encoding"])
+    if not isinstance(response, HttpResponse) or len(response.content) < COMPRESSED_FROM:
+        return
+    accepted = request.headers.get("Accept-Encoding", "")
+    if "br" in accepted:
+        response.content, response["Content-Encoding"] = brotli.compress(response.content, quality=4), "br"
+    elif "gzip" in accepted:
+        response.content, response["Content-Encoding"] = gzip.compress(response.content, 5, mtime=0), "gzip"
 
 
 def is_part(request: HttpRequest) -> bool:

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, TextField
+from django.db.models import Q, TextField
 from django.db.models.functions import Cast
 
 from agents.faces import Face, face, letter_of
@@ -48,6 +48,8 @@ PAGE = 50  # cards a column shows at first, and brings at a time
 MOST = 300  # cards of one column in one answer
 COUNTED = 500  # under a filter a column counts up to here: an honest "500+" instead of a slow number
 QUEUES = ("inbox", "ready", "assigned")  # ordered by sort_key, which people change; the others by what changed last
+# As in the condition of the partial indexes: SQLite uses them only where it reads the same words in the statement.
+IN_A_QUEUE = "tasks_task.status IN ('inbox', 'ready', 'assigned')"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TOP = 2**63 - 1
 DROPS = {"on_hold": PAUSED}  # the status that dropping a card on the column means, where it is not the column's name
@@ -108,10 +110,18 @@ class Filters:
         return tasks
 
     def _whose(self) -> Q:
+        """Theirs by intent, in hand, or handed in by them. Each part is an index of its own."""
         slugs = [slug for slug in self.assignees if slug != "-"]
         agents = list(Agent.objects.filter(slug__in=slugs).values_list("pk", flat=True))
-        worked = Exists(Session.objects.filter(task=OuterRef("pk"), agent__in=agents, type="primary"))
-        whose = Q(assignee__in=agents) | Q(holder__in=agents) | (Q(status__in=(REVIEW, DONE)) & Q(worked))
+        theirs = (
+            Task.objects.filter(assignee__in=agents)
+            .values("pk")
+            .union(
+                Task.objects.filter(holder__in=agents).values("pk"),
+                Session.objects.filter(agent__in=agents, type="primary", state="completed").order_by().values("task"),
+            )
+        )
+        whose = Q(pk__in=theirs)
         if "-" in self.assignees:
             whose |= Q(assignee=None, holder=None, held_by=None) & ~Q(status__in=(REVIEW, DONE))
         return whose
@@ -181,6 +191,10 @@ class Names:
     def agents(self) -> dict[int, Agent]:
         return {agent.pk: agent for agent in Agent.objects.all()}
 
+    @cached_property
+    def tags(self) -> list[str]:
+        return known_tags()
+
     def venture_ids(self, slugs: Sequence[str]) -> list[int]:
         return [pk for pk, venture in self.ventures.items() if venture.slug in slugs]
 
@@ -241,7 +255,7 @@ class Board:
             tasks = tasks.filter(venture=venture)
         tasks = self.filters.narrowed(tasks)
         if key in QUEUES:
-            tasks = tasks.order_by("sort_key", "id")
+            tasks = tasks.extra(where=[IN_A_QUEUE]).order_by("sort_key", "id")
             if after:
                 sort_key, pk = read_order(after)
                 tasks = tasks.filter(sort_key__gte=sort_key).exclude(sort_key=sort_key, id__lte=pk)
@@ -453,7 +467,7 @@ def menus(board: Board) -> list[Menu]:
         Option(word, word.capitalize(), word in filters.priorities, sign=f"p-{word}")
         for _, word in sorted(PRIORITIES.items(), reverse=True)
     ]
-    tags = [Option(tag, tag, tag in filters.tags) for tag in known_tags(filters.tags)]
+    tags = [Option(tag, tag, tag in filters.tags) for tag in sorted({*names.tags, *filters.tags}, key=str.lower)]
     found = [
         Menu("assignee", "Assignee", whose),
         Menu("priority", "Priority", ranks),
@@ -465,11 +479,11 @@ def menus(board: Board) -> list[Menu]:
     return found
 
 
-def known_tags(also: Sequence[str] = (), most: int = 60) -> list[str]:
-    """The tags that the newest tasks carry, sorted, with those that are chosen."""
-    recent = Task.objects.order_by("-id").values_list("tags", flat=True)[:400]
+def known_tags(most: int = 60) -> list[str]:
+    """The tags that the newest tasks carry, sorted."""
+    recent = Task.objects.order_by("-id").values_list("tags", flat=True)[:300]
     counted = Counter(tag for tags in recent for tag in tags)
-    return sorted({tag for tag, _ in counted.most_common(most)} | set(also), key=str.lower)
+    return sorted((tag for tag, _ in counted.most_common(most)), key=str.lower)
 
 
 # ── words and numbers ───────────────────────────────────────────────────────────────────────────────────────────────

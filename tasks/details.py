@@ -283,7 +283,7 @@ class Details:
             leases: list[Any] = [session] if session.ended_at is None else []
             worn = face_at_work(session.agent, leases, moment) if leases else face(session.agent, "still")
             by_id[session.pk] = SessionLine(session, worn)
-        top = []
+        top: list[SessionLine] = []
         for shown in by_id.values():
             above = by_id.get(shown.session.parent_id or 0)
             (above.children if above else top).append(shown)

@@ -51,6 +51,10 @@ class AgentLine:
         return self.tasks[0] if self.tasks else None
 
     @property
+    def codes(self) -> str:
+        return " ".join(task.code for task in self.tasks)
+
+    @property
     def seen_at(self) -> str:
         """The later of the last call and the last heartbeat."""
         signs = [self.agent.last_seen_at, *(task.heartbeat_at for task in self.tasks)]

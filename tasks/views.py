@@ -16,7 +16,7 @@ from mission_control.actors import Actor, person
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.views import PageRequest, is_part, page
 from tasks import forms, transitions
-from tasks.board import MOST, PAGE, Board, Column, Names, Place, cards, iso, known_tags, menus, read_order
+from tasks.board import MOST, PAGE, Board, Column, Names, Place, cards, iso, menus, read_order
 from tasks.details import TABS, Details, digest, kind_shown
 from tasks.models import Task
 from tasks.shell import Shell, may
@@ -34,7 +34,7 @@ MODULES = [
 def shell_context(request: HttpRequest) -> dict[str, Any]:
     """What every template may use. Nothing is read before a template asks for it."""
     user = getattr(request, "user", None)
-    actor = person(user) if user is not None and user.is_authenticated else Actor("user", "")  # type: ignore[arg-type]
+    actor = person(user) if user is not None and user.is_authenticated else Actor("user", "")
     shell = Shell()
     return {
         "shell": shell,
@@ -192,7 +192,7 @@ class NewTaskForm:
 
     @property
     def tags(self) -> list[str]:
-        return known_tags()
+        return self.names.tags
 
 
 @page("POST", needs="orchestrate")

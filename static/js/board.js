@@ -31,7 +31,7 @@ document.addEventListener("live", ({ detail }) => {
   for (const event of detail) {
     if (event.seq && event.task) touched.add(event.task);
     if (event.seq && event.agent && !event.task) for (const card of document.querySelectorAll(`.card[data-agent="${CSS.escape(event.agent)}"]`)) touched.add(card.dataset.code);
-    for (const code of event.codes ?? []) touched.add(code); // cards whose order was renumbered
+    if (event.data?.renumbered) everything = true; // the places of many cards changed with this one
     if (event.type === "venture.changed") everything = true;
   }
   schedule();
@@ -297,14 +297,28 @@ function fold() {
 // ── drag and drop ───────────────────────────────────────────────────────────────────────────────────────────────────
 const SORTED = ["inbox", "ready", "assigned"]; // columns whose order a person decides
 
-async function drags() {
-  if (!document.body.matches("[data-may-move]")) return;
-  await import(document.body.dataset.sortable);
-  lists();
+let sortable = null;
+
+/** Loads SortableJS once, when a pointer first comes near a card: most visits never drag. */
+function drags() {
+  sortable ??= import(document.body.dataset.sortable).then(lists, () => toast("Dragging could not be loaded. Use the Move menu.", { tone: "bad" }));
+  return sortable;
 }
 
+// A press that came before it was loaded is handed on, so that not even the first drag is lost.
+document.addEventListener("pointerdown", async (event) => {
+  if (window.Sortable || event.button || !event.target.closest?.(".card") || !mayMove()) return;
+  let held = true;
+  const release = () => (held = false);
+  for (const type of ["pointerup", "pointercancel"]) document.addEventListener(type, release, { once: true, capture: true });
+  await drags();
+  if (held && window.Sortable) event.target.dispatchEvent(new PointerEvent("pointerdown", event));
+}, true);
+
+const mayMove = () => document.body.matches("[data-may-move]");
+
 function lists() {
-  if (!window.Sortable || !document.body.matches("[data-may-move]")) return;
+  if (!window.Sortable || !mayMove()) return;
   for (const list of document.querySelectorAll("[data-cards]")) {
     if (list.sortable) continue;
     list.sortable = Sortable.create(list, {
@@ -366,7 +380,7 @@ function home(card) {
 
 /** The Move menu of a card, beside `anchor`. */
 export function openMenu(card, anchor) {
-  if (document.body.matches("[data-may-move]")) openMoveMenu(card, anchor, move);
+  if (mayMove()) openMoveMenu(card, anchor, move);
 }
 
 // ── the menu button of the card under the pointer: one for all ──────────────────────────────────────────────────────
@@ -379,7 +393,9 @@ menuButton.addEventListener("click", () => openMenu(menuButton.closest(".card"),
 
 function offerMenu(event) {
   const card = event.target.closest?.(".card");
-  if (card && !drag && event.pointerType !== "touch" && document.body.matches("[data-may-move]") && menuButton.parentElement !== card) card.append(menuButton);
+  if (!card || drag || !mayMove()) return;
+  drags();
+  if (event.pointerType !== "touch" && menuButton.parentElement !== card) card.append(menuButton);
 }
 function dropMenuButton(card) {
   if (menuButton.parentElement === card) menuButton.remove();
@@ -417,5 +433,4 @@ function set() {
 if (main()) {
   main().dataset.address = location.pathname + location.search;
   set();
-  (window.requestIdleCallback ?? setTimeout)(() => drags().catch(() => toast("Dragging could not be loaded. Use the Move menu.", { tone: "bad" })));
 }

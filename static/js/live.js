@@ -49,21 +49,26 @@ function connect() {
 
 function take(event) {
   if (event.now) setServerTime(event.now);
-  if (event.type === "pong" || event.type === "ping") {
-    if (event.type === "ping") socket.send('{"type":"pong"}');
-  } else if (event.type === "hello" || event.type === "subscribed" || event.type === "connected") {
-    attempt = 0;
-    lost = 0;
-    if (event.head && event.head < seq) resync(event.head); // another database: start over
-  } else if (event.type === "gone" || event.code === "cursor_too_old" || event.type === "error") {
-    resync(event.head ?? seq);
-  } else if (event.seq) {
-    if (event.seq <= seq) return;
-    seq = event.seq;
-    lost = 0;
-    push(event);
-  } else {
-    push(event); // an unnumbered sign of life
+  switch (event.type) {
+    case "pong":
+      break;
+    case "ping":
+      socket.send('{"type":"pong"}');
+      break;
+    case "hello":
+      if (event.head < seq) resync(event.head); // another database stands behind this address: begin anew
+      break;
+    case "subscribed":
+      attempt = 0;
+      lost = 0;
+      break;
+    case "gone": // the log no longer reaches back to where we were; the server hangs up, we come back with its head
+      resync(event.head);
+      break;
+    default:
+      if (event.seq <= seq) return;
+      if (event.seq) seq = event.seq;
+      push(event);
   }
   show();
 }

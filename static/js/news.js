@@ -26,7 +26,7 @@ function tell() {
   const failed = events.every((one) => one.status_to === "failed");
   const sign = failed ? "s-failed" : "s-review";
   if (events.length === 1) {
-    const who = event.agent || event.actor?.name || "";
+    const who = event.agent || event.actor?.name || "Somebody";
     const title = event.title || event.task;
     toast(failed ? "Failed for good:" : `${who} handed in`, { sign, key: "news", link: { href: `/tasks/${event.task}`, text: title.length > 60 ? `${title.slice(0, 58)}…` : title, code: event.task } });
   } else toast(`${events.length} tasks ${failed ? "failed" : "want a look"}`, { sign, key: "news" });

@@ -44,19 +44,16 @@ document.addEventListener("live", ({ detail }) => {
 });
 document.addEventListener("resync", () => touch(() => true));
 
-/** A heartbeat records nothing; it moves the clocks of its task and agent that are on the page. */
-function signOfLife(event) {
-  const at = event.at || event.heartbeat_at;
-  if (!at) return;
-  if (event.agent) for (const time of document.querySelectorAll(`[data-agent-seen="${CSS.escape(event.agent)}"]`)) time.dateTime = at;
-  if (!event.task) return;
-  const card = document.getElementById(`card-${event.task}`);
+/** A heartbeat records nothing; it moves the clocks of its task and its agent that are on the page. */
+function signOfLife({ task, heartbeat_at: at, lease_expires_at: end }) {
+  if (!task || !at) return;
+  for (const time of document.querySelectorAll(`[data-task-seen~="${CSS.escape(task)}"]`)) time.dateTime = at;
+  const card = document.getElementById(`card-${task}`);
   if (card?.dataset.heartbeat) card.dataset.heartbeat = at;
-  if (!event.lease_expires_at) return;
-  const places = [card, document.getElementById(`drawer-${event.task}`)];
-  for (const place of places) {
-    for (const lease of place?.querySelectorAll("[data-lease]") ?? []) lease.dataset.lease = event.lease_expires_at;
-    for (const text of place?.querySelectorAll("[data-left]") ?? []) text.dataset.left = event.lease_expires_at;
+  if (!end) return;
+  for (const place of [card, document.getElementById(`drawer-${task}`)]) {
+    for (const lease of place?.querySelectorAll("[data-lease]") ?? []) lease.dataset.lease = end;
+    for (const text of place?.querySelectorAll("[data-left]") ?? []) text.dataset.left = end;
   }
 }
 
