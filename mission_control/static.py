@@ -16,8 +16,8 @@ BEST_BELOW_BYTES = 200_000  # the best compression of the API documentation's sc
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     """A page never fails because a file it names is missing: the plain name is served then.
 
-    Imports between modules are rewritten too: a module loaded under its plain and its hashed name would run twice.
-    They must not import in a circle: a name would depend on itself.
+    Modules import each other by their hashed names too, so that each is kept by the browser for as long as it is the
+    same, and none runs twice under two names. They must not import in a circle: a name would depend on itself.
     """
 
     manifest_strict = False
