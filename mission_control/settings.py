@@ -130,12 +130,16 @@ if IS_SQLITE:
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 else:
     _database["CONN_MAX_AGE"] = 0  # the pool keeps the connections
+    # The statements of sql.py are prepared and planned once a connection; behind a pooler that hands a connection to
+    # another client after each transaction (PgBouncer) that has to be off. The ORM's are never prepared.
+    PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", default=True)
     _database["OPTIONS"] = {
         **_database.get("OPTIONS", {}),
         "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", default=THREADS + 8), "timeout": 10},
-        "options": "-c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000",
+        "prepare_threshold": 2 if PREPARED_STATEMENTS else None,
+        "options": "-c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000"
+        " -c plan_cache_mode=force_generic_plan",
     }
-PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", default=True)  # switch off behind a pooler that shares sessions
 DATABASES = {"default": _database}
 
 # ── live path and cache: in memory on one machine, Redis or Valkey beyond it ────────────────────────────────────────

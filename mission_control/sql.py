@@ -11,7 +11,6 @@ from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import psycopg
-from django.conf import settings
 from django.db import connection, connections, models
 
 M = TypeVar("M", bound=models.Model)
@@ -39,7 +38,7 @@ def _execute(database: Any, statement: str, values: Sequence[Any]) -> Any:
     database.ensure_connection()
     database.validate_no_broken_transaction()
     prepared = psycopg.Cursor(database.connection)
-    prepared.execute(statement, values, prepare=settings.PREPARED_STATEMENTS)
+    prepared.execute(statement, values)
     return prepared
 
 
