@@ -57,6 +57,7 @@ def settle() -> None:
         else:
             cursor.execute("ANALYZE")
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    os.sync()
 
 
 def keys(count: int) -> list[str]:

@@ -172,6 +172,10 @@ class Database:
         try:
             server.wait()
             yield server
+        except Failed as problem:
+            ended = server.process.poll()
+            state = "still runs" if ended is None else f"ended with {ended}"
+            raise Failed(f"{problem} | the server {state} and said: {server.said() or 'nothing'}") from problem
         finally:
             server.stop()
 
@@ -296,7 +300,7 @@ def program(module: str, options: dict[str, Any]) -> Any:
         input=json.dumps(options), cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise Failed(f"{module} failed: {done.stderr.strip()[-600:]}")
+        raise Failed(f"{module} failed: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout)
 
 
