@@ -264,7 +264,7 @@ class Worker:
     def _spend(self, held: Held) -> None:
         held.tokens_in += self.draw.randint(400, 6000)
         held.tokens_out += self.draw.randint(50, 1500)
-        held.cost += self.draw.randint(2_000, 60_000) / 1_000_000
+        held.cost += self.draw.randint(1_000, 30_000) / 1_000_000
 
     def _cost(self, held: Held) -> dict[str, Any]:
         return {"tokens_used": held.tokens_in + held.tokens_out, "actual_cost": f"{held.cost:.6f}"}
@@ -606,7 +606,7 @@ def _direct(fleet: Fleet, director: Director) -> None:
             director.steer()
         if not plan.forever and director.is_drained():
             return
-        if time.monotonic() - told > 30:
+        if not plan.forever and time.monotonic() - told > 30:
             told = time.monotonic()
             fleet.say(f"{fleet.counts['claims']} claims, {fleet.counts['complete']} completed so far")
 

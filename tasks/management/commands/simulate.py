@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -58,15 +59,17 @@ class Command(BaseCommand):
             raise CommandError("Between 1 and 1000 agents.", returncode=2)
         plan = Plan(
             steering=not options["no_steering"],
+            tasks=options["tasks"] if options["tasks"] is not None else 0 if options["forever"] else Plan.tasks,
             tag=options["tag"] if options["tag"] is not None else "" if options["forever"] else _tag(options["seed"]),
             **{
                 name: options[name]
                 for name in (
-                    "url", "agents", "tasks", "seed", "speed", "lease_seconds", "seconds", "forever", "marks",
+                    "url", "agents", "seed", "speed", "lease_seconds", "seconds", "forever", "marks",
                     "failures", "blocks", "releases", "crashes", "zombies", "cuts", "reviews",
                 )
             },
         )  # fmt: skip
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: give back what is held, then go
         history = History(options["history"])
         key, made = (options["key"], None) if options["key"] else _own_key()
         try:

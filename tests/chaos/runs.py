@@ -1,0 +1,103 @@
+"""One run of a crowd against a product: fill, work, do harm in between, come to rest, be judged.
+
+What is proven is proven by checker.py over the raw histories and the database, and by check_invariants and verify_log.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tasks.fleet_client import History
+from tasks.fleet_simulator import Plan
+from tests.chaos import checker, readers
+from tests.chaos.checker import Report
+from tests.chaos.crowd import Crowd
+from tests.chaos.product import Product
+
+Harm = Callable[[], object]
+
+
+class Run:
+    """`with Run(product, plan, folder) as run: run.work(…)`, then `run.judge(…)` for the report."""
+
+    def __init__(
+        self, product: Product, plan: Plan, folder: Path, *, processes: int = 4, followed: bool = True
+    ) -> None:
+        self.product, self.plan, self.folder = product, plan, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.key = product.admin_key()
+        self.crowd = Crowd(plan, self.key, folder, processes=processes)
+        self.read = folder / "readers.jsonl"
+        self.readers = readers.all_doors(product.port, self.key, History(self.read)) if followed else []
+        self.counts: dict[str, int] = {}
+        self.draw = random.Random(plan.seed)
+        self.seconds = 0.0
+
+    def __enter__(self) -> Run:
+        for reader in self.readers:
+            reader.start()
+        self.crowd.fill(self.plan.tasks)
+        self.crowd.start()
+        self.began = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.crowd.close()
+        for reader in self.readers:
+            reader.stop()
+
+    def work(self, *, harms: list[tuple[float, Harm]], seconds: float, drain: bool = True) -> None:
+        """Let them work for so long, doing each harm about every so many seconds; then, unharmed, to the end.
+
+        `harms` are `(seconds between, what)`. Nobody is harmed before the first claims were made.
+        """
+        end = self.began + seconds
+        due = [self.began + every * self.draw.uniform(0.5, 1.0) for every, _ in harms]
+        while time.monotonic() < end:
+            for place, (every, harm) in enumerate(harms):
+                if time.monotonic() >= due[place]:
+                    harm()
+                    due[place] = time.monotonic() + every * self.draw.uniform(0.6, 1.4)
+            self.crowd.steer()
+            if self.plan.forever is False and self.crowd.is_drained():
+                break
+            time.sleep(0.2)
+        while drain and not self.crowd.is_drained():
+            self.crowd.steer()
+            time.sleep(0.5)
+            assert time.monotonic() < end + 240, "the queue does not drain"
+        self.seconds = time.monotonic() - self.began
+
+    def judge(self, *, least_refused: int, least_claims: int, logs: bool = True) -> Report:
+        """Bring everything to rest and judge it. Prints what was seen, for whoever reads the run."""
+        self.counts = self.crowd.finish()
+        status, body = self.product.ask("GET", "/api/v1/activities?limit=1", self.key)
+        assert status == 200
+        for reader in self.readers:
+            assert reader.reaches(body["head"]), f"the {reader.door} reader stands at {reader.last} of {body['head']}"
+            reader.stop()
+        invariants = self.product.manage("check_invariants", check=False)
+        assert invariants.returncode == 0, invariants.stdout + invariants.stderr
+        self.product.manage("verify_log")
+        assert self.product.stop() == 0
+        report = checker.check(
+            self.product.database_url, [*self.crowd.histories, *([self.read] if self.readers else [])],
+            logs=[self.product.log] if logs else [], least_refused=least_refused, least_claims=least_claims,
+        )  # fmt: skip
+        told = sorted(self.counts.items(), key=lambda pair: -pair[1])
+        print(f"\n{report}\nthe clients counted: {dict(told)}")
+        claims = report.facts["claims in the log"]
+        print(
+            f"{self.seconds:.0f} s of work, {claims / self.seconds:.0f} claims/s, {self.product.kills} kills of the"
+            f" server, {self.crowd.kills} of clients, reader breaks {[reader.breaks for reader in self.readers]}"
+        )
+        assert report.wrong == [], "\n".join(report.wrong[:40])
+        return report
+
+    def crash(self) -> None:
+        """kill -9 of the process that owns the port, and a new start over the same data."""
+        self.product.kill()
+        self.product.start()
