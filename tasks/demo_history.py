@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any
 
 from django.core.files.base import ContentFile
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from agents import roster
 from agents.models import Agent
@@ -81,6 +81,7 @@ class Past:
         self.scale = max(0.0, (self.now - self.first) / (self.now - self.begin))
         self.above = Task.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         self.seen: dict[int, dict[str, Any]] = {}
+        self.last: dict[Any, int] = {}
 
     def told(self, moment: datetime) -> datetime:
         """Where a moment of the story comes to stand; the future stays as it is."""
@@ -120,10 +121,16 @@ class Past:
         own = Session.objects.filter(task__pk__gt=self.above)
         for name in ("started_at", "heartbeat_at", "ended_at"):
             own.filter(**{f"{name}__gte": since}).update(**{name: told})
-        codes = Task.objects.filter(pk__gt=self.above).values("code")
-        LedgerEntry.objects.filter(at__gte=since, task__in=codes).update(at=told)
-        Deliverable.objects.filter(created_at__gte=since, task__pk__gt=self.above).update(created_at=told)
-        Dependency.objects.filter(created_at__gte=since, task__pk__gt=self.above).update(created_at=told)
+        mine = Task.objects.filter(pk__gt=self.above)
+        self._move_new(LedgerEntry.objects.filter(task__in=mine.values("code")), at=told)
+        self._move_new(Deliverable.objects.filter(task__in=mine), created_at=told)
+        self._move_new(Dependency.objects.filter(task__in=mine), created_at=told)
+
+    def _move_new(self, rows: QuerySet[Any], **told: datetime) -> None:
+        new = list(rows.filter(pk__gt=self.last.get(rows.model, 0)).values_list("pk", flat=True))
+        if new:
+            rows.filter(pk__in=new).update(**told)
+            self.last[rows.model] = max(new)
 
 
 # ── the plan ────────────────────────────────────────────────────────────────────────────────────────────────────────
