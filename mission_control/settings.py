@@ -129,13 +129,14 @@ if IS_SQLITE:
     }
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 else:
-    _database["CONN_MAX_AGE"] = 0  # the pool keeps the connections
+    # Each of our threads keeps its connection: there are THREADS of them and a handful for the live path and the chores,
+    # however many requests and streams are open. A pool would set a connection up anew for every request.
+    _database["CONN_MAX_AGE"] = None
     # The statements of sql.py are prepared and planned once a connection; behind a pooler that hands a connection to
     # another client after each transaction (PgBouncer) that has to be off. The ORM's are never prepared.
     PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", default=True)
     _database["OPTIONS"] = {
         **_database.get("OPTIONS", {}),
-        "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", default=THREADS + 8), "timeout": 10},
         "prepare_threshold": 2 if PREPARED_STATEMENTS else None,
         "options": "-c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000"
         " -c plan_cache_mode=force_generic_plan",
@@ -181,6 +182,7 @@ MFA_PASSKEY_LOGIN_ENABLED = False
 # ── HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 SECURE_COOKIES = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
+CSRF_FAILURE_VIEW = "mission_control.views.csrf_failure"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 30 * 24 * 3600
@@ -246,6 +248,19 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "PREPROCESSING_HOOKS": ["mission_control.schema.canonical_paths"],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "TaskStatus": "tasks.vocabulary.STATUSES",
+        "VentureStatus": "ventures.models.Venture.STATUSES",
+        "DeliverableType": "tasks.vocabulary.DELIVERABLE_TYPES",
+        "SessionType": "tasks.vocabulary.SESSION_TYPES",
+        "ActorType": "mission_control.actors.TYPES",
+    },
+    "PATH_CONVERTER_OVERRIDES": {
+        "code": {"type": "string", "pattern": "^[a-z0-9]{8}$"},
+        "slug": {"type": "string", "pattern": "^[-a-zA-Z0-9_]+$"},
+    },
 }
 
 # ── work ────────────────────────────────────────────────────────────────────────────────────────────────────────────
