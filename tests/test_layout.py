@@ -4,6 +4,7 @@ Nothing is run here: the files are read. A rule that a reader could break withou
 """
 
 import ast
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
@@ -18,18 +19,30 @@ HTTP_FILES = ("api.py", "serializers.py", "views.py", "forms.py", "urls.py", "ad
 MODEL_SIGNALS = "django.db.models.signals"
 
 
-def modules(*packages: str) -> Iterator[tuple[str, ast.Module]]:
-    """Path and syntax tree of every module, migrations left out."""
-    for package in packages or PACKAGES:
+@functools.cache
+def parsed() -> dict[str, ast.Module]:
+    found = {}
+    for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             if "migrations" not in path.parts:
-                yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+                found[str(path.relative_to(ROOT))] = ast.parse(path.read_text())
+    return found
+
+
+def modules(*packages: str) -> Iterator[tuple[str, ast.Module]]:
+    """Path and syntax tree of every module, migrations left out."""
+    return ((path, tree) for path, tree in parsed().items() if path.split("/")[0] in (packages or PACKAGES))
+
+
+@functools.cache
+def nodes(tree: ast.AST) -> list[ast.AST]:
+    return list(ast.walk(tree))
 
 
 def imported(tree: ast.AST, path: str) -> Iterator[str]:
     """Every module named by an import, wherever it stands, and by the functions that import by name."""
     package = path.replace("/", ".").removesuffix(".py").split(".")
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -44,13 +57,14 @@ def name_of(node: ast.expr) -> str:
 
 
 def calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(tree) if isinstance(node, ast.Call) and name_of(node.func) in names)
+    return (node for node in nodes(tree) if isinstance(node, ast.Call) and name_of(node.func) in names)
 
 
+@functools.cache
 def enclosing_functions(tree: ast.Module) -> dict[ast.AST, str]:
     """Node → name of the outermost function around it."""
     found: dict[ast.AST, str] = {}
-    for function in ast.walk(tree):
+    for function in nodes(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node in ast.walk(function):
                 found.setdefault(node, function.name)
@@ -160,7 +174,7 @@ def test_what_answers_requests_never_writes_by_itself():
 def texts(tree: ast.AST) -> Iterator[tuple[ast.expr, str]]:
     """Every string of a module with its node; what an f-string computes stands as {}."""
     inside = set()
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.JoinedStr):
             inside.update(node.values)
             yield node, "".join(str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values)
@@ -210,7 +224,7 @@ def test_a_status_is_set_in_memory_only_where_it_is_written_or_new():
     found = set()
     for path, tree in modules("tasks"):
         around = enclosing_functions(tree)
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.Attribute) and node.attr == "status" and isinstance(node.ctx, ast.Store):
                 found.add((path, around[node]))
     assert found == {("tasks/transitions.py", "_move"), ("tasks/transitions.py", "_built")}
@@ -236,7 +250,7 @@ def test_group_messages_are_sent_by_the_live_module_alone():
 def test_one_receiver_of_model_signals_exists_and_it_hears_the_log():
     receivers, listeners = [], set()
     for path, tree in modules():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.ImportFrom) and node.module == MODEL_SIGNALS:
                 listeners.add(path)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
