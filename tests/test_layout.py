@@ -268,6 +268,25 @@ def test_one_receiver_of_model_signals_exists_and_it_hears_the_log():
     assert listeners == {"mission_control/live.py", "mission_control/log.py"}
 
 
+def test_every_kind_that_is_recorded_is_listed_and_every_listed_one_is_recorded():
+    vocabulary = parsed()["tasks/vocabulary.py"]
+    listing = next(
+        node for node in nodes(vocabulary) if isinstance(node, ast.Assign) and name_of(node.targets[0]) == "KINDS"
+    )
+    listed = set(ast.literal_eval(listing.value))
+    shape = re.compile(rf"({'|'.join({kind.split('.')[0] for kind in listed})})\.[a-z]+(_[a-z]+)*")
+    written, recorded = set(), set()
+    for path, tree in modules():
+        if path == "tasks/vocabulary.py":
+            continue
+        written |= {text for _, text in texts(tree) if text in listed}
+        for call in calls(tree, "record", "_record"):
+            recorded |= {text for argument in call.args for _, text in texts(argument) if shape.fullmatch(text)}
+    assert len(recorded) > 20
+    assert recorded - listed == set()
+    assert listed - written == set()
+
+
 # ── markup under a strict content security policy ───────────────────────────────────────────────────────────────────
 
 FORBIDDEN_MARKUP = {
