@@ -115,6 +115,4 @@ def claim(request: PageRequest, token: str) -> HttpResponse:
     """A person takes responsibility for an agent that registered itself."""
     if request.method == "POST":
         return redirect(f"/agents/{roster.claim(request.actor, token).slug}")
-    response = render(request, "agents/claim.html", {"agent": roster.pending_by_token(token)})
-    response["Referrer-Policy"] = "no-referrer"
-    return response
+    return render(request, "agents/claim.html", {"agent": roster.pending_by_token(token)})
