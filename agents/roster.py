@@ -152,9 +152,7 @@ def join(actor: Actor, agent: Agent, venture: Venture) -> None:
 
 def visible_ventures(actor: Actor) -> Any:
     """People see all ventures; an agent those that are open to all and those it joined."""
-    if not actor.is_agent or actor.can("admin"):
-        return Venture.objects.all()
-    return Venture.objects.filter(Q(open_to_all=True) | Q(pk__in=actor.agent.ventures.values("pk")))
+    return Venture.objects.visible_to(actor)
 
 
 # ── presence ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -241,7 +239,7 @@ def _inserted(name: str, slug: str, fields: dict[str, Any]) -> Agent:
     slug = slug or free_slug(name)
     try:
         with log.step():
-            return Agent.objects.create(name=name, slug=slug, **fields)
+            return Agent.objects.create(name=name, slug=slug, created_at=log.now(), **fields)
     except IntegrityError:
         raise Invalid({"slug": f"The slug {slug} is taken."}) from None
 

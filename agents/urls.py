@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from agents import views
+from agents import api, views
+from mission_control.endpoints import resource
 
 page_urls: list[URLPattern] = [
     path("agents", views.agents),
@@ -16,4 +17,15 @@ page_urls: list[URLPattern] = [
     path("connect", views.connect),
     path("claim/<str:token>", views.claim),
 ]
-api_urls: list[URLPattern] = []
+join = resource(api.join_venture)
+api_urls: list[URLPattern] = [
+    path("agents", resource(api.list_agents, api.create_agent)),
+    path("agents/register", resource(api.register)),
+    path("agents/me", resource(api.read_me, api.change_me)),
+    path("agents/availability", resource(api.say_availability)),
+    path("agents/<slug:slug>", resource(api.read_agent, api.change_agent, api.delete_agent)),
+    path("agents/<slug:slug>/keys", resource(api.list_keys, api.create_key)),
+    path("agents/<slug:slug>/keys/<slug:prefix>", resource(api.revoke_key)),
+    path("ventures/<slug:slug>/join", join),
+    path("projects/<slug:slug>/join", join),
+]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 # What a role or a scope allows. "read" is looking, "work" is claiming and reporting as oneself, "orchestrate" is
 # creating, triaging, assigning and registering, "operate" is steering what others do, "admin" is keys and users.
+TYPES = ("user", "agent", "system")
 ABILITIES = ("read", "work", "orchestrate", "operate", "admin")
 ROLE_ABILITIES = {
     "viewer": frozenset({"read"}),

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import DataError, OperationalError
+from django.http import Http404, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework import exceptions
+
+logger = logging.getLogger(__name__)
+WORDS = {  # status of the framework's own refusals → our code and sentence
+    400: ("bad_request", "This request cannot be read."),
+    401: ("not_authenticated", "Say who you are: send Authorization: Bearer mc_…, or log in."),
+    403: ("not_allowed", "You may not do this."),
+    404: ("not_found", "Not found."),
+    405: ("method_not_allowed", "This address does not answer this method."),
+    415: ("unsupported_media_type", "Send the body as application/json."),
+}
 
 
 class Refused(Exception):
@@ -54,3 +71,38 @@ class Invalid(Refused):
 
     def body(self) -> dict[str, Any]:
         return {**super().body(), "details": self.details}
+
+
+def answer_exception(error: Exception, _context: Any = None) -> HttpResponseBase | None:
+    """What the API answers to an exception; None for a fault of ours, which is raised on and logged."""
+    refused = as_refusal(error)
+    if refused is None:
+        return None
+    from mission_control import strict_json  # it refuses with our words
+
+    body = strict_json.write(refused.body())
+    response = HttpResponse(body, status=refused.status, content_type="application/json")
+    for name, value in refused.headers().items():
+        response[name] = value
+    return response
+
+
+def as_refusal(error: Exception) -> Refused | None:
+    """The refusal that an exception of the framework or the database stands for."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, RequestDataTooBig):
+        return Refused("The body is too large.", code="too_large", status=413)
+    if isinstance(error, OperationalError):
+        logger.warning("answered 503: %s", error)
+        return Refused("The database is busy. Try again in a moment.", code="busy", status=503, retry_after=1)
+    if isinstance(error, DataError | OverflowError):
+        return Invalid({"": "A value is larger than what can be stored."})
+    if isinstance(error, Http404):
+        return NotThere()
+    if isinstance(error, PermissionDenied):
+        return NotAllowed("You may not do this.")
+    if isinstance(error, exceptions.APIException):
+        code, sentence = WORDS.get(error.status_code, ("refused", str(error.detail)))
+        return Refused(sentence, code=code, status=error.status_code)
+    return None

@@ -2,11 +2,14 @@
 
 from allauth.account import views as account
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
+from agents.urls import api_urls as agent_calls
 from agents.urls import page_urls as agent_pages
-from mission_control import health, views
+from mission_control import api, endpoints, health, views
+from tasks.urls import api_urls as task_calls
 from tasks.urls import page_urls as task_pages
+from ventures.urls import api_urls as venture_calls
 
 # The pages of people. Nobody signs up, and there is no mail: of allauth only these are reachable.
 account_pages: list[URLPattern] = [
@@ -22,11 +25,23 @@ fleet_pages: list[URLPattern] = [
     path("fleet/banner", views.fleet_banner),
     path("fleet/switch", views.fleet_switch),
 ]
+fleet_calls: list[URLPattern] = [
+    path("fleet/freeze", endpoints.resource(api.read_freeze, api.freeze)),
+    path("fleet/thaw", endpoints.resource(api.read_thaw, api.thaw)),
+    path("tickets", endpoints.resource(api.create_ticket)),
+]
+# Literal addresses win over ids: those of tasks come first, they hold agents/heartbeat.
+api_calls: list[URLPattern] = [*task_calls, *agent_calls, *venture_calls, *fleet_calls]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.prometheus),
+    path("api/schema", api.Schema.as_view(), name="schema"),
+    path("api/docs", api.Docs.as_view(), name="docs"),
+    path("api/v1/", include(api_calls)),
+    path("api/", include(api_calls)),
+    re_path(r"^api(/|$)", endpoints.no_such_route),
     path("admin/", admin.site.urls),
     *account_pages,
     *fleet_pages,
@@ -34,6 +49,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *task_pages,
 ]
 
+handler400 = "mission_control.endpoints.bad_request"
 handler403 = "mission_control.views.forbidden"
 handler404 = "mission_control.views.not_found"
 handler500 = "mission_control.views.server_error"

@@ -42,7 +42,8 @@ class Around:
         above: set[int] = set()
         dropped: list[Task] = []
         for task in tasks:
-            pks.append(task.pk)
+            if task.has_prerequisites:
+                pks.append(task.pk)
             if task.parent_id:
                 above.add(task.parent_id)
             if task.failures and task.status in (READY, ASSIGNED):
@@ -142,6 +143,28 @@ def task_shape(task: Task, around: Around, moment: datetime, *, bare: bool = Fal
         shape["workspace_id"] = shape["venture"]
         shape["due_date"] = shape["deadline"]
     return shape
+
+
+def session_shape(session: Session) -> dict[str, Any]:
+    """One run. Needs its agent, task and parent."""
+    return {
+        "id": session.key,
+        "agent": session.agent.slug,
+        "task": session.task.code if session.task else None,
+        "type": session.type,
+        "parent": session.parent.key if session.parent else None,
+        "attempt": session.attempt,
+        "state": session.state,
+        "model": session.model,
+        "output": session.output,
+        "summary": session.summary,
+        "error": session.error,
+        "tokens": session.tokens,
+        "cost": to_usd(session.cost_micro_usd),
+        "started_at": iso(session.started_at),
+        "heartbeat_at": iso(session.heartbeat_at),
+        "ended_at": iso(session.ended_at),
+    }
 
 
 def claim_shape(claims: Sequence[Claim], *, bare: bool, batch: bool) -> dict[str, Any]:

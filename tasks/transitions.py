@@ -106,7 +106,8 @@ def create_many(actor: Actor, many: Sequence[dict[str, Any]]) -> list[Task]:
     """Up to 500 tasks in one transaction. Each records task.created. Needs the ability to orchestrate.
 
     Fields as on Task, with `venture` (Venture), `assignee` (Agent), `parent` (Task), `depends_on` (list of Task) as
-    objects and `status` inbox, ready or assigned, or none: the venture's intake. Locks the prerequisites.
+    objects and `status` inbox, ready or assigned, or none: the venture's intake. `created_by` is an Agent in whose name
+    the caller creates it. Locks the prerequisites.
     """
     if not actor.can("orchestrate"):
         raise NotAllowed("This key may not create tasks: it needs the scope orchestrate.", code="scope_missing")
@@ -133,6 +134,7 @@ def create_many(actor: Actor, many: Sequence[dict[str, Any]]) -> list[Task]:
 
 def _built(actor: Actor, now: Any, place: int, fields: dict[str, Any], blockers: int) -> Task:
     venture: Venture = fields.pop("venture", None) or catalogue.default()
+    creator: Agent | None = fields.pop("created_by", None)
     assignee: Agent | None = fields.pop("assignee", None)
     status = fields.pop("status", "") or (ASSIGNED if assignee else venture.intake)
     if status not in (INBOX, READY, ASSIGNED):
@@ -146,7 +148,8 @@ def _built(actor: Actor, now: Any, place: int, fields: dict[str, Any], blockers:
     if unknown:
         raise Invalid(dict.fromkeys(sorted(unknown), "This cannot be set."))
     task = Task(
-        **fields, venture=venture, assignee=assignee, created_by_type=actor.type, created_by=actor.name,
+        **fields, venture=venture, assignee=assignee, created_by_type="agent" if creator else actor.type,
+        created_by=creator.slug if creator else actor.name,
         blockers_open=blockers, remembered=remembered, created_at=now, status_changed_at=now,
     )  # fmt: skip
     task.status, task.offered = status, _is_offered(task, status)
@@ -228,12 +231,13 @@ def move(
     before: str = "",
     after: str = "",
     reason: str = "",
+    fence: Fence = PLAIN,
     version: int | None = None,
 ) -> Task:
     """Bring a task to another status by the verb for that move, or to another place in its queue.
 
-    `before` and `after` are codes of neighbours in the target column. A move that no verb makes is refused with what
-    would work. Records what that verb records; a new place alone records task.moved.
+    `before` and `after` are codes of neighbours in the target column; `fence` is for the verbs of a lease holder. A move
+    that no verb makes is refused with what would work. Records what that verb records; a new place records task.moved.
     """
     task = lock(actor, code)
     _same_version(task, version)
@@ -245,18 +249,18 @@ def move(
     if status == IN_PROGRESS and here in (READY, ASSIGNED) and actor.is_person:
         return start(actor, code)
     if status in (REVIEW, DONE) and here in MOVES["complete"][0]:
-        return complete(actor, code, review=status == REVIEW)
+        return complete(actor, code, fence, review=status == REVIEW)
     if status == DONE and here == REVIEW:
         return accept(actor, code)
     if status == PAUSED:
         return pause(actor, code, reason=reason)
     if status == BLOCKED:
-        return block(actor, code, kind="needs_input", reason=reason or "Blocked by hand.")
+        return block(actor, code, fence, kind="needs_input", reason=reason or "Blocked by hand.")
     if status == CANCELLED:
         return cancel(actor, code, reason=reason)
     if status in (INBOX, READY, ASSIGNED):
         if here == IN_PROGRESS:
-            return release(actor, code, reason=reason)
+            return release(actor, code, fence, reason=reason)
         if here == REVIEW and status != INBOX:
             return return_(actor, code, reason=reason or "Moved back by hand.")
         if here == PAUSED:
@@ -829,7 +833,7 @@ def add_deliverables(
         rows.append(
             Deliverable(
                 **fields, task=task, number=task.deliverable_count, agent=actor.name, attempt=attempt,
-                orphaned=orphaned,
+                orphaned=orphaned, created_at=task.db_now,
             )
         )  # fmt: skip
     for row in rows:
@@ -905,7 +909,7 @@ def add_dependency(actor: Actor, code: str, depends_on: str) -> Dependency:
         return existing
     if _reaches(before.pk, task.pk):
         raise Refused(f"{depends_on} waits for {code} already: that would be a cycle.", code="cycle")
-    edge = Dependency.objects.create(task=task, depends_on=before)
+    edge = Dependency.objects.create(task=task, depends_on=before, created_at=task.db_now)
     _record(task, "dependency.added", actor, data={"depends_on": before.code, "depends_on_title": before.title})
     if before.status == DONE:
         _write(task)
@@ -1109,6 +1113,12 @@ def _fenced_off(
     return refusal
 
 
+@log.verb
+def expect_version(actor: Actor, code: str, version: int) -> None:
+    """412 when somebody changed it in between. Locks the task until the end of the unit."""
+    _same_version(lock(actor, code), version)
+
+
 def _same_version(task: Task, version: int | None) -> None:
     if version is not None and version != task.version:
         raise Refused("Somebody changed it in the meantime.", code="stale", status=412, version=task.version)
@@ -1229,6 +1239,12 @@ def _write(task: Task, **changes: Any) -> None:
         setattr(task, name, value)
 
 
+def note(task: Task, kind: str, actor: Actor, **fields: Any) -> Activity:
+    """Something beside the task itself (a session, a line by hand): raises its version and records it. It is locked."""
+    _write(task)
+    return _record(task, kind, actor, **fields)
+
+
 def _end_lease(task: Task, state: str, *, error: str = "", summary: str = "", output: Any = None) -> Session | None:
     """End the live session and, with it, the sub-agents' (each records session.ended). Returns the primary one."""
     if task.status not in (IN_PROGRESS, ASSIGNED):
@@ -1265,6 +1281,8 @@ def _end_lease(task: Task, state: str, *, error: str = "", summary: str = "", ou
 
 
 def _record(task: Task, kind: str, actor: Actor, *, agent: str = "", **fields: Any) -> Activity:
+    if not agent and fields.get("status_to") == ASSIGNED and task.assignee:
+        agent = task.assignee.slug  # so that it hears of it on its own channel
     return log.record(
         kind, actor, venture=task.venture.slug, task=task.code, title=task.title,
         agent=agent or (actor.agent.slug if actor.agent else ""), **fields,

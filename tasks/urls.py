@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, register_converter
+from django.urls.converters import StringConverter
 
-from tasks import views
+from mission_control.endpoints import resource
+from tasks import api, views
+
+
+class TaskCode(StringConverter):
+    regex = "[a-z0-9]{8}"
+
+
+register_converter(TaskCode, "code")
 
 page_urls: list[URLPattern] = [
     path("", views.board),
@@ -24,4 +33,59 @@ page_urls: list[URLPattern] = [
     path("tasks/<slug:code>/deliverables/<int:number>/open", views.deliverable_file, {"shown": True}),
     path("tasks/<slug:code>/<slug:name>", views.verb),
 ]
-api_urls: list[URLPattern] = []
+sessions = resource(api.list_sessions)
+session = resource(api.read_session, api.change_session, api.end_session)
+log = resource(api.list_activities, api.log_activity)
+api_urls: list[URLPattern] = [
+    path("tasks", resource(api.list_tasks, api.create_tasks, api.change_task_by_id, api.delete_task_by_id)),
+    path("tasks/claim", resource(api.claim)),
+    path("tasks/complete", resource(api.complete_by_id)),
+    path("tasks/ready-for-work", resource(api.ready_for_work_by_get, api.ready_for_work)),
+    path("tasks/pending", resource(api.pending)),
+    path("tasks/listen", resource(api.listen)),
+    path("tasks/stuck", resource(api.stuck)),
+    path("tasks/orphaned", resource(api.orphaned)),
+    path("tasks/cleanup-stale", resource(api.clean_up_stale)),
+    path("tasks/<code:code>", resource(api.read_task, api.change_task, api.delete_task)),
+    path("tasks/<code:code>/claim", resource(api.claim_one)),
+    path("tasks/<code:code>/heartbeat", resource(api.heartbeat)),
+    path("tasks/<code:code>/progress", resource(api.progress)),
+    path("tasks/<code:code>/release", resource(api.release)),
+    path("tasks/<code:code>/fail", resource(api.fail)),
+    path("tasks/<code:code>/block", resource(api.block)),
+    path("tasks/<code:code>/unblock", resource(api.unblock)),
+    path("tasks/<code:code>/pause", resource(api.pause)),
+    path("tasks/<code:code>/resume", resource(api.resume)),
+    path("tasks/<code:code>/complete", resource(api.complete)),
+    path("tasks/<code:code>/cancel", resource(api.cancel)),
+    path("tasks/<code:code>/reopen", resource(api.reopen)),
+    path("tasks/<code:code>/retry", resource(api.retry)),
+    path("tasks/<code:code>/accept", resource(api.accept)),
+    path("tasks/<code:code>/return", resource(api.return_)),
+    path("tasks/<code:code>/move", resource(api.move)),
+    path("tasks/<code:code>/execution", resource(api.execution)),
+    path("tasks/<code:code>/why", resource(api.why)),
+    path("tasks/<code:code>/activities", resource(api.list_task_activities, api.log_task_activity)),
+    path("tasks/<code:code>/deliverables", resource(api.list_deliverables, api.add_deliverable)),
+    path("tasks/<code:code>/deliverables/<int:number>/file", resource(api.download)),
+    path("tasks/<code:code>/deliverables/<int:number>/adopt", resource(api.adopt)),
+    path("tasks/<code:code>/subagent", resource(api.list_subagents, api.add_subagent)),
+    path("tasks/<code:code>/sessions", resource(api.list_task_sessions)),
+    path(
+        "tasks/<code:code>/dependencies",
+        resource(api.list_dependencies, api.add_dependency, api.remove_dependency_named),
+    ),
+    path("tasks/<code:code>/dependencies/<code:before>", resource(api.remove_dependency)),
+    path("tasks/<code:code>/usage", resource(api.report_task_usage)),
+    path("usage", resource(api.report_usage)),
+    path("sessions", sessions),
+    path("sessions/<path:key>", session),
+    path("openclaw/sessions", sessions),
+    path("openclaw/sessions/<path:key>", session),
+    path("agents/heartbeat", resource(api.agent_heartbeat)),
+    path("activities", log),
+    path("events", log),
+    path("board/summary", resource(api.board_summary)),
+    path("board/columns", resource(api.board_columns)),
+    path("vocabulary", resource(api.words)),
+]

@@ -69,3 +69,35 @@ def priority_named(word: object) -> int:
 
 def _folded(word: str) -> str:
     return "_".join(word.strip().lower().replace("-", " ").replace("_", " ").split())
+
+
+# Who may do each verb of transitions.MOVES, in words; the verbs themselves decide.
+WHO = {
+    "move": "operator, lead, creator",
+    "claim": "agent",
+    "start": "operator",
+    "release": "lease holder, operator, lead",
+    "fail": "lease holder",
+    "expire": "system",
+    "block": "lease holder, operator, lead",
+    "unblock": "operator, lead, system",
+    "pause": "operator, lead, system",
+    "resume": "operator, lead, system",
+    "complete": "lease holder, operator, lead",
+    "accept": "operator, lead; never an agent for its own or its sub-agents' work",
+    "return": "operator, lead; never an agent for its own or its sub-agents' work",
+    "cancel": "operator, lead",
+    "reopen": "operator, lead",
+    "retry": "operator, lead",
+}
+
+# What the log may say: noun.verbed.
+KINDS = (
+    "task.created", "task.updated", "task.moved", "task.claimed", "task.started", "task.progressed", "task.released",
+    "task.expired", "task.failed", "task.blocked", "task.unblocked", "task.paused", "task.resumed", "task.completed",
+    "task.accepted", "task.returned", "task.cancelled", "task.reopened", "task.retried", "task.deleted",
+    "dependency.added", "dependency.removed", "deliverable.added", "deliverable.adopted", "activity.logged",
+    "session.started", "session.updated", "session.ended", "agent.registered", "agent.claimed", "agent.changed",
+    "agent.seen_again", "agent.went_offline", "venture.created", "venture.changed", "cost.recorded", "fleet.frozen",
+    "fleet.thawed", "user.created", "user.changed", "user.deleted",
+)  # fmt: skip

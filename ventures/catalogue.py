@@ -37,7 +37,7 @@ def create(actor: Actor, *, name: str, slug: str = "", **fields: Any) -> Venture
         raise Invalid({"slug": f"The slug {slug} is taken."})
     try:
         with log.step():
-            venture = Venture.objects.create(name=name, slug=slug, **_known(fields))
+            venture = Venture.objects.create(name=name, slug=slug, created_at=log.now(), **_known(fields))
     except IntegrityError:
         raise Invalid({"slug": f"The slug {slug} is taken."}) from None
     log.record("venture.created", actor, venture=slug, title=name, data={"after": _shown(venture)})

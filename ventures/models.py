@@ -6,10 +6,18 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from mission_control.actors import Actor
+
 DEFAULT_SLUG = "default"
 
 
 class VentureQuerySet(models.QuerySet["Venture"]):
+    def visible_to(self, actor: Actor) -> VentureQuerySet:
+        """People see all; an agent sees those that are open to all and those it joined."""
+        if not actor.is_agent or actor.can("admin"):
+            return self
+        return self.filter(Q(open_to_all=True) | Q(pk__in=actor.agent.ventures.values("pk")))
+
     def offering(self) -> VentureQuerySet:
         """Those whose tasks may be claimed."""
         return self.filter(status="active")

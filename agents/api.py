@@ -1,0 +1,219 @@
+"""The calls on agents: registration, the agent itself, CRUD, keys. Not: rules (roster.py, keys.py), their work (tasks)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+from agents import keys, roster
+from agents import serializers as shape
+from agents.acting import act_for
+from agents.models import Agent
+from mission_control.endpoints import NO_STORE, OPERATE, STEER, Call, endpoint, limited
+from mission_control.errors import Invalid, NotAllowed
+from mission_control.idempotency import Reply
+from mission_control.models import Fleet
+from mission_control.paging import Page, page
+from mission_control.query import CURSOR, LIMIT, Param, Query, flag, line, one_of, ordering, several
+from mission_control.rest import ANYONE, KNOWN
+from mission_control.strict_json import iso
+from ventures import serializers as venture_shape
+from ventures.api import visible as visible_venture
+from ventures.models import Venture
+
+REGISTRATIONS = (10, 60)  # so many, in so many seconds, of one address
+HEARTBEAT_SECONDS = 60  # advised when the agent declared nothing
+
+
+# ── registration and the agent itself ───────────────────────────────────────────────────────────────────────────────
+
+
+@endpoint(
+    "POST", needs=ANYONE, takes=shape.RegisterIn, gives=shape.RegisteredOut, status=201, headers=NO_STORE,
+    title="Register yourself",
+)  # fmt: skip
+def register(call: Call) -> dict[str, Any]:
+    """An agent registers itself and gets a key. Until a person opens `claim_url` the key only reads /agents/me."""
+    limited(call, "register", *REGISTRATIONS)
+    fields = _columns(call.given)
+    if "is_lead" in fields:
+        raise Invalid({"is_lead": "Nobody makes a lead of itself."})
+    agent, secret, token = roster.register(name=fields.pop("name"), slug=fields.pop("id", ""), **fields)
+    root = public_url(call)
+    return {
+        "agent": shape.agent_shape(agent, bare=call.bare), "api_key": secret, "claim_url": f"{root}/claim/{token}",
+        "skill_url": f"{root}/skill.md", "ws_url": f"{root.replace('http', 'ws', 1)}/ws",
+    }  # fmt: skip
+
+
+def public_url(call: Call) -> str:
+    return settings.PUBLIC_URL or call.request.build_absolute_uri("/").rstrip("/")
+
+
+@endpoint("GET", needs=KNOWN, gives=shape.MeOut)
+def read_me(call: Call) -> dict[str, Any]:
+    """The calling agent: its state, its leases, what is left of its budget."""
+    return _me(call, me(call))
+
+
+@endpoint("PATCH", needs=("work", "orchestrate"), takes=shape.AgentChange, gives=shape.MeOut)
+def change_me(call: Call) -> dict[str, Any]:
+    """Change what the calling agent says of itself."""
+    return _me(call, roster.change(call.actor, me(call), _columns(call.given), version=call.version))
+
+
+def me(call: Call) -> Agent:
+    if call.actor.agent is None:
+        raise NotAllowed("You are not an agent.", code="not_an_agent")
+    agent: Agent = call.actor.agent
+    return agent
+
+
+class _Me(dict[str, Any]):
+    """The answer about oneself, with the version of the agent for its ETag."""
+
+    version: int
+
+
+def _me(call: Call, agent: Agent) -> _Me:
+    told = _Me(
+        agent=shape.agent_shape(agent, bare=call.bare),
+        leases=[
+            {
+                "task": task.code, "title": task.title, "session_key": task.session_key, "epoch": task.epoch,
+                "lease_expires_at": iso(task.lease_expires_at),
+            }
+            for task in agent.held_tasks.order_by("session_locked_at", "pk")
+        ],
+        abilities=sorted(call.actor.abilities),
+        tokens_left=None if agent.token_budget is None else max(0, agent.token_budget - agent.tokens_used),
+        unread_notifications=0,
+        frozen=Fleet.objects.filter(frozen_at__isnull=False).exists(),
+    )  # fmt: skip
+    told.version = agent.version
+    return told
+
+
+@endpoint("POST", needs=("work", "orchestrate"), takes=shape.AvailabilityIn, gives=shape.AgentOut, name="agent")
+def say_availability(call: Call) -> Agent:
+    """Say whether you can take work, until when, with what skills."""
+    changes = {name: value for name, value in call.given.items() if name != "until"}
+    changes["availability"] = changes.pop("status")
+    changes["available_until"] = call.given.get("until")
+    return roster.change(call.actor, me(call), changes)
+
+
+# ── all agents ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@endpoint(
+    "GET", gives=shape.AgentOut, name="agents", paged=True,
+    query=Query(
+        Param("capabilities", several(line(50)), "Those that have all of these."),
+        Param("availability", one_of("available", "busy", "offline"), "What they say of themselves."),
+        Param("claimed", flag, "Whether a person answers for it.", {"type": "boolean"}),
+        Param("venture", line(60), "Those that joined this one."),
+        Param("q", line(120), "Part of the name."),
+        ordering("name", "created_at"), LIMIT, CURSOR,
+    ),
+)  # fmt: skip
+def list_agents(call: Call) -> Page:
+    """List agents, by name."""
+    agents, query = Agent.objects.all(), call.query
+    if query.get("q"):
+        agents = agents.filter(name__icontains=query["q"])
+    if "availability" in query:
+        agents = agents.filter(availability=query["availability"])
+    if "claimed" in query:
+        agents = agents.filter(claimed_at__isnull=not query["claimed"])
+    if query.get("venture"):
+        agents = agents.filter(ventures__slug=query["venture"])
+    if query.get("capabilities"):
+        wanted = {word.lower() for word in query["capabilities"]}
+        fit = [pk for pk, has in agents.values_list("pk", "capabilities") if wanted <= set(has)]
+        agents = agents.filter(pk__in=fit)
+    return page(agents, query, orders={"name": "name", "created_at": None}, default="name", bare=call.bare)
+
+
+@endpoint(
+    "POST", needs=STEER, takes=shape.AgentIn, gives=shape.AgentOut, name="agent", status=201,
+    title="Create or change an agent", also={200: "It was there and is changed."},
+)  # fmt: skip
+def create_agent(call: Call) -> Agent | Reply:
+    """Create an agent. With the `id` of one that is there, change that one."""
+    fields = _columns(call.given)
+    slug, name = fields.pop("id", ""), fields.pop("name", "")
+    existing = Agent.objects.filter(slug=slug).first() if slug else None
+    if existing:
+        changed = roster.change(call.actor, existing, {**fields, **({"name": name} if name else {})})
+        return call.reply(changed, 200)
+    if not name and not slug:
+        raise Invalid({"name": "This field is required."})
+    return roster.create(call.actor, name=name or slug, slug=slug, **fields)
+
+
+@endpoint("GET", gives=shape.AgentOut, name="agent")
+def read_agent(call: Call, slug: str) -> Agent:
+    """Read one agent."""
+    return roster.by_slug(slug)
+
+
+@endpoint("PATCH", needs=STEER, takes=shape.AgentChange, gives=shape.AgentOut, name="agent")
+def change_agent(call: Call, slug: str) -> Agent:
+    """Change an agent: oneself, or any as an operator or an orchestrator."""
+    return roster.change(call.actor, roster.by_slug(slug), _columns(call.given), version=call.version)
+
+
+@endpoint("DELETE", needs=OPERATE, status=204)
+def delete_agent(call: Call, slug: str) -> None:
+    """Delete an agent that never worked. One that did stays in the books: revoke its keys instead."""
+    roster.delete(call.actor, roster.by_slug(slug))
+
+
+@endpoint(
+    "POST", needs=OPERATE, takes=shape.KeyIn, gives=shape.NewKeyOut, status=201, headers=NO_STORE, title="Make a key"
+)
+def create_key(call: Call, slug: str) -> dict[str, Any]:
+    """Make a key for an agent. It is shown once."""
+    key, secret = keys.create(
+        call.actor, roster.by_slug(slug), scopes=call.given.get("scopes") or ("work",),
+        label=call.given.get("label", ""), overlap_hours=call.given.get("overlap_hours"),
+    )  # fmt: skip
+    key.refresh_from_db()
+    return {"key": shape.KeyOut.shape(key, call), "api_key": secret}
+
+
+@endpoint("GET", needs=OPERATE, gives=shape.KeyOut, name="keys")
+def list_keys(call: Call, slug: str) -> list[Any]:
+    """The keys of an agent, without their secrets."""
+    return list(roster.by_slug(slug).keys.all())
+
+
+@endpoint("DELETE", needs=OPERATE, status=204, title="Revoke a key")
+def revoke_key(call: Call, slug: str, prefix: str) -> None:
+    """Revoke a key. At once, also on open sockets."""
+    keys.revoke(call.actor, roster.by_slug(slug), prefix)
+
+
+def _columns(given: dict[str, Any]) -> dict[str, Any]:
+    """The names of the API as the columns of the model."""
+    fields = dict(given)
+    if "until" in fields:
+        fields["available_until"] = fields.pop("until")
+    return fields
+
+
+# ── joining ventures ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@endpoint("POST", needs=STEER, takes=venture_shape.JoinIn, gives=venture_shape.VentureOut, name="venture")
+def join_venture(call: Call, slug: str) -> Venture:
+    """The caller joins a venture; an operator or an orchestrator lets another agent join."""
+    venture = visible_venture(call.actor, slug)
+    named = call.given.get("agent_id", "")
+    actor = act_for(call.actor, named) if named else call.actor
+    if actor.agent is None:
+        raise Invalid({"agent_id": "Say which agent joins."})
+    roster.join(call.actor, actor.agent, venture)
+    return venture
