@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from allauth.account.decorators import secure_admin_login
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
@@ -40,7 +42,8 @@ MOST_AT_ONCE = 500  # rows one action may touch
 admin.site.site_title = admin.site.site_header = "Mission Control"
 admin.site.index_title = "Everything, at its source"
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # the product's own login, with its limits, stands in front
-admin.site.unregister(Group)  # the role decides everything
+# The role decides everything; the tables of the login change by its own pages only.
+admin.site.unregister([Group, EmailAddress, Authenticator])
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -53,7 +56,7 @@ class BoundedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        return int(rows[:MOST_COUNTED].count())
+        return int(rows.order_by()[:MOST_COUNTED].count())
 
 
 # ── forms ───────────────────────────────────────────────────────────────────────────────────────────────────────────

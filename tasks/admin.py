@@ -29,8 +29,6 @@ from tasks.explain import waits_for
 from tasks.models import Deliverable, Dependency, Session, Task
 from tasks.vocabulary import ASSIGNED, INBOX, READY, SESSION_STATES, SESSION_TYPES, STATUSES
 
-TEXT = forms.Textarea(attrs={"rows": 12, "class": "vLargeTextField"})
-
 
 class TaskForm(VerbForm):
     tags = WordsField(required=False, help_text="Words with commas")
@@ -38,6 +36,10 @@ class TaskForm(VerbForm):
         fold=True, required=False, help_text="Only agents that have them all may take it"
     )
     estimated_cost_micro_usd = UsdField(required=False, label="Estimated cost", help_text="In USD")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["title"].widget.attrs["class"] = "vLargeTextField"
 
 
 class NewTaskForm(TaskForm):

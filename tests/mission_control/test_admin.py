@@ -76,6 +76,11 @@ def test_every_page_of_every_noun_opens(desk, admiral, viewer):
     assert {Activity, Seal, Fleet, User, Watermark} <= set(admin.site._registry)
 
 
+def test_the_tables_of_the_login_are_not_open_to_edits(desk):
+    ours = {"mission_control", "ventures", "agents", "tasks"}
+    assert {model._meta.app_label for model in admin.site._registry} == ours
+
+
 # ── read-only ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
