@@ -128,16 +128,15 @@ def first_admin(request: HttpRequest, token: str) -> HttpResponse:
         admin = first_run.make_admin(token, form.save(commit=False))
         login(request, admin, backend="django.contrib.auth.backends.ModelBackend")
         return redirect("/connect")
-    response = render(request, "mission_control/first_run.html", {"form": form})
-    response["Referrer-Policy"] = "no-referrer"
-    return response
+    # No Referrer-Policy of its own: under no-referrer the browser sends "Origin: null" with the form, and it is refused.
+    return render(request, "mission_control/first_run.html", {"form": form})
 
 
 # ── what went wrong ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _answer(request: HttpRequest, status: int, sentence: str, template: str) -> HttpResponse:
-    if is_part(request):
+    if is_part(request) or request.path.startswith("/api/"):
         return JsonResponse({"error": sentence, "code": template.split(".")[0]}, status=status)
     return render(request, template, status=status)
 
