@@ -227,7 +227,7 @@ def offering_lanes() -> list[Lane]:
         f"""SELECT * FROM (
             SELECT v.id AS venture, l.assignee_id, v.open_to_all, v.wip_limits, {capabilities},
                    (SELECT COUNT(*) FROM (SELECT 1 AS one FROM tasks_task t WHERE t.lane_id = l.id AND t.offered
-                     LIMIT {LANE_COUNT}) AS some) AS offered
+                     LIMIT {LANE_COUNT}) AS seen) AS offered
               FROM tasks_lane l JOIN ventures_venture v ON v.id = l.venture_id WHERE v.status = 'active'
                    AND NOT EXISTS (SELECT 1 FROM mission_control_fleet WHERE frozen_at IS NOT NULL)
            ) AS lanes WHERE offered > 0"""  # noqa: S608  # constants
