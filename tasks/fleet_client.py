@@ -239,11 +239,12 @@ class Client:
         tries: int = 1_000_000,
         timeout: float | None = None,
         cut: bool = False,
+        secret: bool = False,
         facts: dict[str, Any] | None = None,
     ) -> Answer:
         """Send it until there is an answer. Lost: after `tries`, or at once with `cut`. Stopped: the run ended.
 
-        `verb` and `facts` are for the history only.
+        `verb` and `facts` are for the history only; it does not keep a `secret` answer.
         """
         operation = f"{self.name}-{next(self._numbers)}"
         payload = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
@@ -270,7 +271,7 @@ class Client:
                 pause = min(pause * 2, 2.0)
                 continue
             self.history.add_answer(
-                raw, op=operation, nth=number, status=status,
+                b"{}" if secret else raw, op=operation, nth=number, status=status,
                 replayed=sent.get("idempotent-replayed") == "true", retry_after=sent.get("retry-after"),
             )  # fmt: skip
             answer = Answer(status, _decoded(raw), sent, time.monotonic() - began, number)

@@ -437,12 +437,17 @@ class Director:
     def prepare(self) -> dict[str, str]:
         """Ventures and agents, as far as they are not there. `{agent slug: key}`."""
         if self.plan.ventures:
-            there = {venture["slug"] for venture in self._items("ventures")}
+            there = {venture["id"] for venture in self._items("ventures?limit=200")}
             for fields in fleet_stories.VENTURES:
                 if fields["slug"] not in there:
                     self._must("create_venture", "POST", f"{API}/ventures", fields)
                 self.ventures.append(fields["slug"])
-        there = {agent["slug"] for agent in self._items("agents")}
+        there = {agent["id"] for agent in self._items("agents?limit=200")}
+        for slug in fleet_stories.ASSISTANTS:
+            if slug not in there:
+                self._must(
+                    "create_agent", "POST", f"{API}/agents", {"slug": slug, "name": slug.title(), "role": "Sub-agent"}
+                )
         keys: dict[str, str] = {}
         for place in range(self.plan.agents):
             fields = fleet_stories.profile(place)
@@ -450,11 +455,10 @@ class Director:
             self.capabilities |= set(fields["capabilities"])
             if slug not in there:
                 self._must("create_agent", "POST", f"{API}/agents", fields)
-            made = self._must(
-                "create_key", "POST", f"{API}/agents/{slug}/keys", {"scopes": ["work"], "label": "simulation"}
-            )
+            label = {"scopes": ["work"], "label": "simulation"}
+            made = self._must("create_key", "POST", f"{API}/agents/{slug}/keys", label, secret=True)
             keys[slug] = made["api_key"]
-            self.keys.append((slug, made["api_key"][3:11]))
+            self.keys.append((slug, made["key"]["prefix"]))
         return keys
 
     def fill(self, count: int) -> None:
@@ -540,8 +544,8 @@ class Director:
         self.fleet.answered(answer, verb)
         self.fleet.count(verb if answer.ok else f"{verb} refused: {answer.code or answer.status}")
 
-    def _must(self, verb: str, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = self.client.call(verb, method, path, body)
+    def _must(self, verb: str, method: str, path: str, body: dict[str, Any], *, secret: bool = False) -> dict[str, Any]:
+        answer = self.client.call(verb, method, path, body, secret=secret)
         if not answer.ok:
             raise CannotStart(f"{verb} was answered {answer.status}: {str(answer.body)[:300]}")
         return answer.body if isinstance(answer.body, dict) else {}
