@@ -77,9 +77,6 @@ class Crowd:
     def steer(self) -> None:
         self.director.steer()
 
-    def is_drained(self) -> bool:
-        return self.director.is_drained()
-
     def finish(self, seconds: float = 150.0) -> dict[str, int]:
         """No new work; zombies wake; everybody goes. What they counted, all together."""
         counts: dict[str, int] = dict(self.fleet.counts)

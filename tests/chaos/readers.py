@@ -10,6 +10,7 @@ import http.client
 import json
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import websockets.exceptions
@@ -31,6 +32,7 @@ class Reader(threading.Thread):
         self.last = 0
         self.breaks = 0
         self.arrivals: dict[int, float] = {}
+        self.kinds: Counter[str] = Counter()
         self.over = threading.Event()
 
     def run(self) -> None:
@@ -45,10 +47,10 @@ class Reader(threading.Thread):
         raise NotImplementedError
 
     def take(self, event: dict[str, Any]) -> None:
+        kind = event.get("kind") or event["type"]
         self.arrivals[event["seq"]] = time.monotonic()
-        self.history.add(
-            "event", reader=self.door, seq=event["seq"], kind=event.get("kind") or event["type"], task=event.get("task")
-        )
+        self.history.add("event", reader=self.door, seq=event["seq"], kind=kind, task=event.get("task"))
+        self.kinds[kind] += 1
         self.last = event["seq"]
 
     def reaches(self, seq: int, seconds: float = 20.0) -> bool:

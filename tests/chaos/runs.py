@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tasks.fleet_client import History
@@ -31,7 +32,7 @@ class Run:
         self.key = product.admin_key()
         self.crowd = Crowd(plan, self.key, folder, processes=processes)
         self.read = folder / "readers.jsonl"
-        self.readers = readers.all_doors(product.port, self.key, History(self.read)) if followed else []
+        self.readers = readers.all_doors(product.port, self.key, History(self.read))
         self.counts: dict[str, int] = {}
         self.draw = random.Random(plan.seed)
         self.seconds = 0.0
@@ -49,27 +50,46 @@ class Run:
         for reader in self.readers:
             reader.stop()
 
-    def work(self, *, harms: list[tuple[float, Harm]], seconds: float, drain: bool = True) -> None:
-        """Let them work for so long, doing each harm about every so many seconds; then, unharmed, to the end.
+    def work(self, *, harms: Sequence[tuple[float, Harm]] = (), patience: float = 300.0) -> None:
+        """Let them work through the queue, doing each harm when so large a share (0..1) of the tasks has been claimed.
 
-        `harms` are `(seconds between, what)`. Nobody is harmed before the first claims were made.
+        Tasks that are held back after a failure are left: they wait for a named time. At least one round is worked.
         """
+        self._all_claimed_at_least(self.plan.tasks, sorted(harms, key=lambda harm: harm[0]), patience)
+        end = time.monotonic() + patience
+        while not self.crowd.director.is_drained(but_for_held_back=True):
+            self._steer()
+            assert time.monotonic() < end, "the queue does not drain"
+        self.seconds = time.monotonic() - self.began
+
+    def _all_claimed_at_least(self, wanted: int, harms: list[tuple[float, Harm]], patience: float) -> None:
+        end = time.monotonic() + patience
+        waiting = deque((share * wanted, harm) for share, harm in harms)
+        while waiting:
+            while waiting and self.claims() >= waiting[0][0]:
+                waiting.popleft()[1]()
+            self._steer()
+            assert time.monotonic() < end, f"only {self.claims()} claims in {patience:.0f} s"
+
+    def work_for(self, seconds: float, *, harms: Sequence[tuple[float, Harm]]) -> None:
+        """Let them work for so long, doing each harm about every so many seconds. The queue is kept filled."""
         end = self.began + seconds
-        due = [self.began + every * self.draw.uniform(0.5, 1.0) for every, _ in harms]
+        due = [self.began + every for every, _ in harms]
         while time.monotonic() < end:
             for place, (every, harm) in enumerate(harms):
                 if time.monotonic() >= due[place]:
                     harm()
                     due[place] = time.monotonic() + every * self.draw.uniform(0.6, 1.4)
-            self.crowd.steer()
-            if self.plan.forever is False and self.crowd.is_drained():
-                break
-            time.sleep(0.2)
-        while drain and not self.crowd.is_drained():
-            self.crowd.steer()
-            time.sleep(0.5)
-            assert time.monotonic() < end + 240, "the queue does not drain"
+            self._steer()
         self.seconds = time.monotonic() - self.began
+
+    def claims(self) -> int:
+        """How many claims a reader of the log has been shown."""
+        return max(reader.kinds["task.claimed"] for reader in self.readers)
+
+    def _steer(self) -> None:
+        self.crowd.steer()
+        time.sleep(0.5)
 
     def judge(self, *, least_refused: int, least_claims: int, logs: bool = True) -> Report:
         """Bring everything to rest and judge it. Prints what was seen, for whoever reads the run."""
@@ -84,7 +104,7 @@ class Run:
         self.product.manage("verify_log")
         assert self.product.stop() == 0
         report = checker.check(
-            self.product.database_url, [*self.crowd.histories, *([self.read] if self.readers else [])],
+            self.product.database_url, [*self.crowd.histories, self.read],
             logs=[self.product.log] if logs else [], least_refused=least_refused, least_claims=least_claims,
         )  # fmt: skip
         told = sorted(self.counts.items(), key=lambda pair: -pair[1])
