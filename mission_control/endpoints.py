@@ -35,6 +35,7 @@ WORK = ("work", "orchestrate", "operate")  # the verb asks for the lease, or for
 ORCHESTRATE = ("orchestrate",)
 STEER = ("operate", "orchestrate", "work")  # the verb asks for an operator, an orchestrator or a lead
 OPERATE = ("operate",)
+NOTHING_LOADS = "default-src 'none'; frame-ancestors 'none'"  # an answer that a browser opens as a page does nothing
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -250,11 +251,11 @@ class Resource(APIView):
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
+        response.headers.setdefault("Content-Security-Policy", NOTHING_LOADS)
         actor = getattr(request, "_user", None)
         if isinstance(actor, Actor):
             callers.note_seen(actor)
-            if "Cache-Control" not in response:
-                response["Cache-Control"] = "private, no-cache"
+            response.headers.setdefault("Cache-Control", "private, no-cache")
         return response
 
 

@@ -281,6 +281,8 @@ def _shut_gate(agent: Agent, task: Task) -> Refused | None:
     """The first gate that is shut between this agent and this locked task, as a refusal."""
     if task.venture.status != "active":
         return Refused(f"The venture {task.venture.slug} is {task.venture.status}.", code="venture_inactive")
+    if not task.venture.open_to_all and not agent.ventures.filter(pk=task.venture_id).exists():
+        return NotAllowed(f"{agent.slug} has not joined {task.venture.slug}.", code="not_joined")
     if task.assignee_id and task.assignee_id != agent.pk:
         return NotAllowed(f"It is assigned to {task.assignee.slug}.", code="assigned_to_another")  # type: ignore[union-attr]
     if task.blockers_open:

@@ -119,12 +119,17 @@ def create_many(actor: Actor, many: Sequence[dict[str, Any]]) -> list[Task]:
         task.pk: task for task in Task.objects.filter(pk__in=wanted).select_for_update(no_key=True).order_by("pk")
     }
     tasks, edges = [], []
+    lanes: dict[Any, Lane] = {}
+    default = catalogue.default() if any(not fields.get("venture") for fields in many) else None
     for place, given in enumerate(many):
-        fields = {**given}
-        before = [prerequisites[task.pk] for task in fields.pop("depends_on", None) or () if task.pk in prerequisites]
+        fields = {**given, "venture": given.get("venture") or default}
+        named = {task.pk for task in fields.pop("depends_on", None) or ()}
+        before = [prerequisites[pk] for pk in sorted(named) if pk in prerequisites]
         task = _built(actor, now, place, fields, blockers=sum(1 for other in before if other.status != DONE))
+        queue = (task.venture_id, task.assignee_id, *sorted(set(task.required_capabilities)))
+        task.lane = lanes.get(queue) or lanes.setdefault(queue, lane_for(task))
         tasks.append(task)
-        edges += [Dependency(task=task, depends_on=other) for other in {other.pk: other for other in before}.values()]
+        edges += [Dependency(task=task, depends_on=other) for other in before]
     _insert(tasks)
     Dependency.objects.bulk_create(edges)
     for task in tasks:
@@ -133,7 +138,7 @@ def create_many(actor: Actor, many: Sequence[dict[str, Any]]) -> list[Task]:
 
 
 def _built(actor: Actor, now: Any, place: int, fields: dict[str, Any], blockers: int) -> Task:
-    venture: Venture = fields.pop("venture", None) or catalogue.default()
+    venture: Venture = fields.pop("venture")
     creator: Agent | None = fields.pop("created_by", None)
     assignee: Agent | None = fields.pop("assignee", None)
     status = fields.pop("status", "") or (ASSIGNED if assignee else venture.intake)
@@ -154,7 +159,6 @@ def _built(actor: Actor, now: Any, place: int, fields: dict[str, Any], blockers:
     )  # fmt: skip
     task.status, task.offered = status, _is_offered(task, status)
     task.sort_key = sort_key_at(now, task.priority, place)
-    task.lane = lane_for(task)
     return task
 
 
