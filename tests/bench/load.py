@@ -37,6 +37,21 @@ VENTURES = 8
 AGENTS = 20
 SKILLS = ("design", "docs", "python", "research", "review")
 NEEDS: tuple[tuple[str, ...], ...] = ((), ("python",), ("docs",), ("design",), ("docs", "python"), ("research",))
+# Words that titles and tags are made of: a page of equal lines would compress better than any real one.
+VERBS = (
+    "Compare", "Draft", "Collect", "Check", "Rewrite", "Summarise", "Translate", "Plan", "Test", "Review", "Measure",
+    "Describe", "Migrate", "Repair", "Explain", "Cancel", "Negotiate", "Archive", "Sort", "Sketch", "Verify",
+)  # fmt: skip
+THINGS = (
+    "the offers of three suppliers", "an answer to the complaint", "last quarter's invoices", "the onboarding letter",
+    "a landing page for autumn", "the import of old orders", "minutes of the meeting", "the parser's error messages",
+    "photographs for the catalogue", "a list of open licences", "the nightly backup", "the interview with a customer",
+    "translations of the menu", "the contract's notice periods", "a forecast of the cloud bill", "search results",
+    "the release notes", "the warehouse labels", "a reading list on soil", "the map of bus stops", "press enquiries",
+    "the flaky checkout test", "two lines of the tax form", "the speaker's travel", "colours for the charts",
+)  # fmt: skip
+AFTERS = ("", " for Friday", " again", " with Maria's figures", " in two sentences", " before the freeze", " by region")
+TAGS = ("growth", "billing", "docs", "support", "research", "legal", "frontend", "data", "travel", "print")
 SCARCE = "quantum"  # the skill of the urgent tasks in front; none of our agents has it
 DAY_MICROS = 24 * 3600 * 1_000_000
 
@@ -115,14 +130,15 @@ def _insert(status: str, count: int, after: int, lanes: list[Lane], **expression
     template = Task(
         title="", venture=lanes[0].venture, lane=lanes[0], status=status, sort_key=0, offered=status in (READY, ASSIGNED),
         created_by_type="system", created_by="bench", description="What is to be done, and how one sees that it is.",
-        estimated_tokens=20_000, tags=["bench"],
+        estimated_tokens=20_000, tags=[],
         blocked_kind="needs_input" if status == BLOCKED else "", blocked_reason="Which of the two?" if status == BLOCKED else "",
         paused_reason="Later" if status == PAUSED else "", failures=3 if status == FAILED else 0,
         remembered="inbox" if status == BLOCKED else "",
     )  # fmt: skip
     spread = {
         "code": _code("s.n"),
-        "title": "'Bench task ' || s.n",
+        "title": f"{_word(VERBS, 's.n')} || ' ' || {_word(THINGS, 's.n / 3')} || {_word(AFTERS, 's.n / 7')}",
+        "tags": _as_json(f"'[\"' || {_word(TAGS, 's.n / 2')} || '\", \"' || {_word(TAGS, 's.n / 5 + 3')} || '\"]'"),
         "venture_id": "l.venture",
         "lane_id": "l.lane",
         "required_capabilities": _as_json("l.needs"),
@@ -251,8 +267,16 @@ def _ago(seconds: str) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f', 'now', (-({seconds})) || ' seconds') || '000'"
 
 
-def _as_json(column: str) -> str:
-    return f"{column}::jsonb" if connection.vendor == "postgresql" else column
+def _word(words: tuple[str, ...], number: str) -> str:
+    """One of the words, by a number in SQL."""
+    quoted = _json_text(list(words)).replace("'", "''")
+    if connection.vendor == "postgresql":
+        return f"('{quoted}'::jsonb ->> (({number}) % {len(words)})::int)"
+    return f"json_extract('{quoted}', '$[' || (({number}) % {len(words)}) || ']')"
+
+
+def _as_json(text: str) -> str:
+    return f"({text})::jsonb" if connection.vendor == "postgresql" else text
 
 
 def _json_text(value: list[str]) -> str:

@@ -62,9 +62,12 @@ def threads(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time that the process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """User and system time that the process and its children have used so far, also those that have ended."""
+    used = 0
+    for each in [pid, *_descendants(pid)]:
+        fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
+        used += sum(map(int, fields[11:15]))
+    return used / os.sysconf("SC_CLK_TCK")
 
 
 def _status_number(pid: int, name: str) -> int:

@@ -12,6 +12,7 @@ run went through, not whether a figure was reached.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -55,14 +56,14 @@ def main() -> int:
 
     rows: list[Row | Fact] = []
     problems: list[str] = []
-    seconds: dict[str, float] = {}
+    sections: dict[str, dict[str, float]] = {}
     with Stand(quick=options.quick, minutes=options.minutes) as stand:
         described = machine.described()
         median_ms, p95_ms = machine.fsync_ms(stand.folder)
         described |= {"fsync_ms": round(median_ms, 3), "fsync_p95_ms": round(p95_ms, 3)}
         for name in wanted:
             say(f"{name} …")
-            started = time.monotonic()
+            started, load_before = time.monotonic(), os.getloadavg()[0]
             try:
                 for row in SECTIONS[name](stand):
                     row.section = name
@@ -70,13 +71,11 @@ def main() -> int:
             except (Failed, ServerUnavailable) as problem:
                 problems.append(f"{name}: {problem}")
                 say(f"  {problem}")
-            seconds[name] = round(time.monotonic() - started, 1)
+            sections[name] = {"seconds": round(time.monotonic() - started, 1), "load_before": round(load_before, 1)}
         described |= {"servers": stand.versions()}
     print("\n" + ", ".join(f"{name} {value}" for name, value in described.items()) + "\n")
     print(table(rows))
-    path = write(
-        ROOT / "bench-results", described, rows, {"quick": options.quick, "sections": wanted, "seconds": seconds}
-    )
+    path = write(ROOT / "bench-results", described, rows, {"quick": options.quick, "sections": sections})
     print(f"\n{path.relative_to(ROOT)}")
     for problem in problems:
         print(f"not measured: {problem}")

@@ -80,8 +80,9 @@ class Stand:
     def fresh(self, kind: str) -> Database:
         """A migrated, empty database: `postgresql` or `sqlite`."""
         if kind not in self._migrated:
-            self._migrated[kind] = self._made(kind)
-            self._migrated[kind].run_manage("migrate", "--verbosity", "0")
+            empty = self._made(kind)
+            empty.run_manage("migrate", "--verbosity", "0")
+            self._migrated[kind] = empty
         return self._copy(self._migrated[kind])
 
     def loaded(self, kind: str, tasks: int) -> Database:
@@ -159,7 +160,7 @@ class Database:
             cwd=ROOT, env=self.environment(), capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise Failed(f"manage.py {arguments[0]} failed: {done.stderr.strip()[-500:]}")
+            raise Failed(f"manage.py {arguments[0]} failed: {done.stderr.strip().splitlines()[-1]}")
         return done.stdout
 
     def inside(self) -> Inside:
@@ -172,10 +173,11 @@ class Database:
         try:
             server.wait()
             yield server
-        except Failed as problem:
+        except Exception as problem:
             ended = server.process.poll()
             state = "still runs" if ended is None else f"ended with {ended}"
-            raise Failed(f"{problem} | the server {state} and said: {server.said() or 'nothing'}") from problem
+            reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
+            raise Failed(f"{reason} | the server {state} and said: {server.said() or 'nothing'}") from problem
         finally:
             server.stop()
 
