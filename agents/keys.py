@@ -48,7 +48,9 @@ def create(
     if overlap_hours is not None:
         others = AgentKey.objects.filter(agent=agent, revoked_at=None).exclude(pk=key.pk)
         ends = Now() + timedelta(hours=overlap_hours)
-        others.filter(Q(expires_at=None) | Q(expires_at__gt=ends)).update(expires_at=ends)
+        others.filter(Q(expires_at=None) | Q(expires_at__gt=ends)).update(
+            **({"expires_at": ends} if overlap_hours else {"revoked_at": Now()})
+        )
     log.record(
         "agent.changed", actor, agent=agent.slug, title=agent.name, message=f"Key {key} created",
         data={"key": key.prefix, "change": "created", "scopes": key.scopes, "overlap_hours": overlap_hours},
