@@ -54,7 +54,7 @@ PRICES = {
     "gpt-codex": (2, 10),
 }  # per million
 OURS = {
-    "slug": "mission-control", "name": "Mission Control", "icon": "🛰️", "color": "#7048e8",
+    "slug": "mission-control", "name": "Mission Control", "icon": "🧭", "color": "#7048e8",
     "description": "This very board: its docs, its server, its habits.",
 }  # fmt: skip
 LIMITS: dict[str, dict[str, Any]] = {
