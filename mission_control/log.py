@@ -199,17 +199,19 @@ def _tell_when(before: int, head: int, moment: datetime) -> None:
 
 def _flush_postgresql(rows: list[list[Any]]) -> tuple[int, Any]:
     """One statement, so that the counter is held for one round trip and the commit. `at` is read after the lock."""
-    values = ", ".join(["(%s::int, " + ", ".join(["%s"] * 13) + ", %s::jsonb)"] * len(rows))
-    numbered = [cell for place, row in enumerate(rows, start=1) for cell in (place, *row)]
-    written = sql.rows(
-        "WITH head AS (UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at)"  # noqa: S608  # constants and marks
-        f" INSERT INTO mission_control_activity (seq, {COLUMNS}, at)"
-        f" SELECT head.seq - %s + v.place, {COLUMNS}, clock_timestamp()"
-        f" FROM head, (VALUES {values}) AS v(place, {COLUMNS})"
-        " RETURNING (SELECT seq FROM head), (SELECT frozen_at FROM head)",
-        [len(rows), len(rows), *numbered],
-    )
-    return written[0][0], written[0][1]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    [(head, frozen_at)] = sql.rows(_FLUSH_POSTGRESQL, [len(rows), len(rows), *columns])
+    return head, frozen_at
+
+
+# The lines come as one array per column: the text, and with it the plan, is the same for any number of them.
+_FLUSH_POSTGRESQL = (
+    "WITH head AS (UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at),"  # noqa: S608  # constants
+    f" written AS (INSERT INTO mission_control_activity (seq, {COLUMNS}, at)"
+    f" SELECT head.seq - %s + v.place, {COLUMNS.removesuffix('data')} data::jsonb, clock_timestamp()"
+    f" FROM head, unnest({', '.join(['%s::text[]'] * 14)}) WITH ORDINALITY AS v({COLUMNS}, place))"
+    " SELECT seq, frozen_at FROM head"
+)
 
 
 def _flush_sqlite(rows: list[list[Any]]) -> tuple[int, Any]:

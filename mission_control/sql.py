@@ -75,6 +75,13 @@ def _field(model: type[models.Model], name: str) -> Any:
     return model._meta.get_field(name)
 
 
+def one_of(column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+    """`column` is one of these whole numbers, as a condition and its values; the same text for any number of them."""
+    if connections["default"].vendor == "postgresql":
+        return f"{column} = ANY(%s::bigint[])", [list(values)]
+    return f"{column} IN ({marks(values)})", list(values)
+
+
 def marks(values: Iterable[Any]) -> str:
     return ", ".join("%s" for _ in values)
 

@@ -26,7 +26,7 @@ from mission_control.errors import Invalid, NotAllowed, Refused
 from mission_control.models import Fleet
 from tasks import leases
 from tasks.leases import Fence, lease_token
-from tasks.models import Session, Task, lock_head
+from tasks.models import Session, Task, lock_head, lock_heads
 from tasks.transitions import lock, take, wrong_state
 from tasks.vocabulary import ASSIGNED, IN_PROGRESS, READY
 from ventures.models import Venture
@@ -105,13 +105,11 @@ def _best_of(heads: list[tuple[int, int, bool]], limit: int) -> list[Task]:
     lanes = {lane: venture for lane, venture, _ in heads}
     taken: list[Task] = []
     while lanes and len(taken) < limit:
-        had = [task.pk for task in taken]
-        shares = _shares(lanes, rooms, had, limit - len(taken))
+        shares = _shares(lanes, rooms, {task.pk for task in taken}, limit - len(taken))
         if not shares:
             break
         for lane, share in shares.items():
-            queue = Task.objects.filter(lane=lane).offered().exclude(pk__in=had).order_by("sort_key", "id")
-            locked = list(queue.locked(skip=True)[:share])
+            locked = lock_heads(lane, share, [task.pk for task in taken])
             taken += locked
             venture = lanes[lane]
             if venture in rooms:
@@ -121,13 +119,20 @@ def _best_of(heads: list[tuple[int, int, bool]], limit: int) -> list[Task]:
     return sorted(taken, key=lambda task: (task.sort_key, task.pk))
 
 
-def _shares(lanes: dict[int, int], rooms: dict[int, int], had: list[int], most: int) -> dict[int, int]:
+def _shares(lanes: dict[int, int], rooms: dict[int, int], had: set[int], most: int) -> dict[int, int]:
     """`{lane: how many of the first `most` tasks stand in it}`, looked up without a lock, within the ventures' room."""
-    queues = {lane: Task.objects.filter(lane=lane).offered().exclude(pk__in=had) for lane in lanes}
+    if len(lanes) == 1:
+        [(lane, venture)] = lanes.items()
+        share = min(most, rooms.get(venture, most))
+        return {lane: share} if share > 0 else {}
     found = [
         (*row, lane)
-        for lane, queue in queues.items()
-        for row in queue.order_by("sort_key", "id").values_list("sort_key", "pk")[:most]
+        for lane in lanes
+        for row in sql.rows(
+            "SELECT sort_key, id FROM tasks_task WHERE lane_id = %s AND offered ORDER BY sort_key, id LIMIT %s",
+            [lane, most + len(had)],
+        )
+        if row[1] not in had
     ]
     shares: dict[int, int] = {}
     left = {**rooms}

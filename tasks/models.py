@@ -122,8 +122,14 @@ def _select(postgresql: bool) -> str:
 
 def lock_head(lane: int) -> Task | None:
     """The first offered task of a lane that nobody else has locked, locked until the commit."""
-    offered = "t.lane_id = %s AND t.offered ORDER BY t.sort_key, t.id LIMIT 1"
-    return next(iter(read(offered, [lane], lock=True, skip=True)), None)
+    return next(iter(lock_heads(lane, 1)), None)
+
+
+def lock_heads(lane: int, most: int, besides: Sequence[int] = ()) -> list[Task]:
+    """The first offered tasks of a lane that nobody else has locked, locked until the commit; not those `besides`."""
+    without, pks = sql.one_of("t.id", besides) if besides else ("FALSE", [])
+    queue = f"t.lane_id = %s AND t.offered AND NOT ({without}) ORDER BY t.sort_key, t.id LIMIT %s"
+    return read(queue, [lane, *pks, most], lock=True, skip=True)
 
 
 def visible_sql(actor: Actor) -> tuple[str, list[Any]]:

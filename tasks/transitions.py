@@ -372,18 +372,30 @@ def take(actor: Actor, tasks: list[Task], session_key: str, seconds: int) -> Non
                 task, "task.claimed", actor, agent=agent.slug, session=task.session_key, status_from=status,
                 status_to=IN_PROGRESS, data={"epoch": task.epoch, "lease_seconds": seconds},
             )  # fmt: skip
-    rows = [
-        [task.session_key, agent.pk, task.pk, task.epoch, agent.model, now, now] for task in tasks
-    ]  # fmt: skip
+    _open_sessions(agent, tasks)
+
+
+def _open_sessions(agent: Agent, tasks: list[Task]) -> None:
+    keys, pks, epochs = zip(*((task.session_key, task.pk, task.epoch) for task in tasks), strict=True)
+    shared = [agent.pk, agent.model, tasks[0].db_now, tasks[0].db_now]
+    if connection.vendor == "postgresql":
+        sql.change(
+            f"INSERT INTO tasks_session ({_SESSION}) SELECT {_RUNNING}, v.key, v.task, v.attempt"  # noqa: S608
+            " FROM unnest(%s::text[], %s::bigint[], %s::int[]) AS v(key, task, attempt)",
+            [*shared, list(keys), list(pks), list(epochs)],
+        )
+        return
     sql.change(
-        "INSERT INTO tasks_session (key, agent_id, task_id, attempt, model, started_at, heartbeat_at,"  # noqa: S608
-        " type, state, summary, error, tokens, cost_micro_usd)"
-        f" VALUES {', '.join([_NEW_SESSION] * len(rows))}",
-        [cell for row in rows for cell in row],
+        f"INSERT INTO tasks_session ({_SESSION}) VALUES {', '.join([f'({_RUNNING}, %s, %s, %s)'] * len(tasks))}",  # noqa: S608
+        [cell for row in zip(keys, pks, epochs, strict=True) for cell in (*shared, *row)],
     )
 
 
-_NEW_SESSION = "(%s, %s, %s, %s, %s, %s, %s, 'primary', 'running', '', '', 0, 0)"
+_SESSION = (
+    "agent_id, model, started_at, heartbeat_at, type, state, summary, error, tokens, cost_micro_usd,"
+    " key, task_id, attempt"
+)
+_RUNNING = "%s, %s, %s, %s, 'primary', 'running', '', '', 0, 0"
 
 
 def _session_key(tasks: list[Task], agent: Agent, given: str) -> Any:
@@ -1194,10 +1206,10 @@ def _move(tasks: list[Task], verb: str, to: str, **changes: Any) -> None:
     if here == IN_PROGRESS:
         writes = {**NOBODY, **writes}
     keys, values = _assigned(writes)
-    pks = [task.pk for task in tasks]
+    these, pks = sql.one_of("id", [task.pk for task in tasks])
     moved = sql.change(
         f"UPDATE tasks_task SET status = %s, version = version + 1, epoch = epoch + {raised}, {keys}"  # noqa: S608
-        f" WHERE id IN ({sql.marks(pks)}) AND status = %s",
+        f" WHERE {these} AND status = %s",
         [to, *values, *pks, here],
     )
     if moved != len(tasks):
