@@ -35,7 +35,7 @@ class Run:
         self.readers = readers.all_doors(product.port, self.key, History(self.read))
         self.counts: dict[str, int] = {}
         self.draw = random.Random(plan.seed)
-        self.seconds = 0.0
+        self.seconds = self.steered = 0.0
 
     def __enter__(self) -> Run:
         for reader in self.readers:
@@ -58,7 +58,8 @@ class Run:
         self._all_claimed_at_least(self.plan.tasks, sorted(harms, key=lambda harm: harm[0]), patience)
         end = time.monotonic() + patience
         while not self.crowd.director.is_drained(but_for_held_back=True):
-            self._steer()
+            self.crowd.steer()
+            time.sleep(1.0)
             assert time.monotonic() < end, "the queue does not drain"
         self.seconds = time.monotonic() - self.began
 
@@ -88,8 +89,11 @@ class Run:
         return max(reader.kinds["task.claimed"] for reader in self.readers)
 
     def _steer(self) -> None:
-        self.crowd.steer()
-        time.sleep(0.5)
+        """A short while passes; every other second people do what they do."""
+        if time.monotonic() - self.steered > 2.0:
+            self.crowd.steer()
+            self.steered = time.monotonic()
+        time.sleep(0.05)
 
     def judge(self, *, least_refused: int, least_claims: int, logs: bool = True) -> Report:
         """Bring everything to rest and judge it. Prints what was seen, for whoever reads the run."""
