@@ -16,9 +16,9 @@ import websockets.sync.client
 from mission_control import checks
 from tasks.transitions import MOVES, RESTING
 from tasks.vocabulary import OPEN, STATUSES
+from tests.serving import database_server, make_product, new_database, new_product
 
-pytest_plugins = ["tests.serving"]
-
+__all__ = ["database_server", "make_product", "new_database", "new_product"]  # fixtures
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 ADDRESS = "http://127.0.0.1:8000"
