@@ -340,6 +340,8 @@ function lift({ item }) {
 async function drop({ item, from, to, oldDraggableIndex, newDraggableIndex }) {
   drag = null;
   droppedAt = Date.now();
+  // SortableJS swallows the click that ends a drag, and if none came, the next one a person makes: give it one.
+  setTimeout(() => document.documentElement.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true })), 50);
   main().classList.remove("board--dragging");
   document.body.classList.remove("is-dragging");
   const column = to.closest(".column");

@@ -3,6 +3,7 @@
 import { tick } from "./clock.js";
 import { forget, restore } from "./drafts.js";
 import { justDropped } from "./board.js";
+import { refresh } from "./watch.js";
 import { html } from "./wire.js";
 import { plainly, toast } from "./toasts.js";
 
@@ -113,8 +114,7 @@ document.addEventListener("click", (event) => {
     form.reset();
     forget(form);
     unfold(form, false);
-    const task = form.closest(".task"); // what changed while it was open was not shown
-    htmx.ajax("GET", task.dataset.src, { source: task, target: task, swap: "outerMorph" });
+    refresh(form.closest(".task")); // what changed while it was open was not shown
     document.querySelector(`[data-edit="${CSS.escape(form.id)}"]`)?.focus();
   }
 });
@@ -146,7 +146,7 @@ document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
 
 // What was saved is no longer half typed.
 document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => {
-  if (ctx.request.method === "GET" || !ctx.response || ctx.response.status >= 400) return;
+  if (!ctx.response || ctx.request.method === "GET" || ctx.response.status >= 400) return;
   const source = ctx.sourceElement;
   const fields = source.matches("form") ? source.querySelectorAll("input, textarea") : [source];
   for (const field of fields) {
@@ -174,10 +174,6 @@ document.addEventListener("htmx:after:swap", (event) => {
 // ── what a request that failed says ─────────────────────────────────────────────────────────────────────────────────
 document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
   const { status } = ctx.response;
-  if (ctx.request.method === "GET" && ctx.sourceElement.matches?.("[data-watch]")) {
-    if (status === 404 && ctx.sourceElement.matches(".task")) vanished(ctx.sourceElement);
-    return;
-  }
   if (ctx.sourceElement.matches?.("[data-new-task-form]") && status === 400) return; // shown at its fields
   let text = "";
   try {
@@ -190,13 +186,14 @@ document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
   if (field instanceof HTMLSelectElement) for (const option of field.options) option.selected = option.defaultSelected;
 });
 document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
-  if (ctx && !ctx.sourceElement.matches?.("[data-watch]") && !ctx.response) toast(plainly(0), { tone: "bad" });
+  if (ctx && !ctx.response) toast(plainly(0), { tone: "bad" });
 });
 
-function vanished(task) {
+document.addEventListener("vanished", ({ target: task }) => {
+  if (!task.matches(".task")) return;
   toast(`${task.dataset.task} was deleted.`);
-  if (drawer() && !drawer().hidden) close();
-}
+  if (!close()) location.assign("/");
+});
 
 // ── small helpers of the drawer ─────────────────────────────────────────────────────────────────────────────────────
 document.addEventListener("click", async (event) => {

@@ -96,9 +96,9 @@ function end() {
   location.assign(`/account/login?next=${encodeURIComponent(location.pathname + location.search)}`);
 }
 
-/** Waits twice as long each time, up to 30 s, with ± 30 % so that a fleet of pages does not come back at once. */
+/** Waits twice as long each time, up to 15 s, with ± 30 % so that a fleet of pages does not come back at once. */
 function wait(factor = 1) {
-  const seconds = Math.min(30, 0.8 * 2 ** attempt++ * factor) * (0.7 + Math.random() * 0.6);
+  const seconds = Math.min(15, 0.8 * 2 ** attempt++ * factor) * (0.7 + Math.random() * 0.6);
   retryAt = Date.now() + seconds * 1000;
   retry = setTimeout(connect, seconds * 1000);
   show();

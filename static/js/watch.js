@@ -1,6 +1,7 @@
 /* Elements that say what they show: data-watch="task:k3v9d2qa agent:ada", data-src="/…". When an event touches one of
    these names the element fetches itself again and is morphed in place. What a person has typed is never overwritten. */
 import { dragging } from "./board.js";
+import { html } from "./wire.js";
 
 const due = new Map(); // element → when it may ask again
 
@@ -31,8 +32,17 @@ async function refetch(element) {
   if (!element.isConnected) return;
   if (dragging() || document.hidden) return void due.set(element, setTimeout(() => refetch(element), 700));
   element.fetchedAt = Date.now();
-  await htmx.ajax("GET", element.dataset.src, { source: element, target: element, swap: "outerMorph" });
+  const source = element.dataset.src;
+  const answer = await html(source, { quiet: true, status: true });
+  if (!element.isConnected) return;
+  if (answer.status === 404) element.dispatchEvent(new CustomEvent("vanished", { bubbles: true }));
+  if (answer.text === null) return;
+  if (element.dataset.src !== source || dragging()) return mark(element); // it shows something else by now
+  await htmx.swap({ sourceElement: element, target: element, text: answer.text, swap: "outerMorph" });
 }
+
+/** Fetches an element anew now. */
+export const refresh = refetch;
 
 document.addEventListener("live", ({ detail }) => {
   const touched = new Set();

@@ -9,8 +9,16 @@ export function csrfToken() {
   }
 }
 
-/** The HTML of `url`, or null when it could not be had. `fields` are sent as a form. Says so in a toast unless `quiet`. */
-export async function html(url, { method = "GET", fields = null, signal = null, quiet = false } = {}) {
+/**
+ * The HTML of `url`, or null when it could not be had. `fields` are sent as a form. Says so in a toast unless `quiet`.
+ * `status`: answers {text, status} instead; status 0 is no connection.
+ */
+export async function html(url, { status = false, ...how } = {}) {
+  const answer = await ask(url, how);
+  return status ? answer : answer.text;
+}
+
+async function ask(url, { method = "GET", fields = null, signal = null, quiet = false }) {
   let response;
   try {
     response = await fetch(url, {
@@ -21,15 +29,13 @@ export async function html(url, { method = "GET", fields = null, signal = null, 
     });
   } catch (error) {
     if (error.name !== "AbortError" && !quiet) toast(plainly(0), { tone: "bad" });
-    return null;
+    return { text: null, status: 0 };
   }
-  if (response.status === 401) {
-    location.assign(response.headers.get("HX-Redirect") ?? "/account/login");
-    return null;
-  }
-  if (response.ok) return response.text();
-  if (!quiet) toast(await sentence(response), { tone: "bad" });
-  return null;
+  const { status } = response;
+  if (status === 401) location.assign(response.headers.get("HX-Redirect") ?? "/account/login");
+  else if (response.ok) return { text: await response.text(), status };
+  else if (!quiet) toast(await sentence(response), { tone: "bad" });
+  return { text: null, status };
 }
 
 /** The elements of an HTML answer. Nothing in it runs. */

@@ -1,0 +1,281 @@
+"""All pages: the way in, the first run, agents and their keys, what agents write, accessibility, the phone, the weight."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.cast import PASSWORD
+from tests.e2e.conftest import Person, Server
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds, by rule, with the first place of each."""
+    found = Axe().run(page, options={"runOnly": RULES}).response["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:140]} {v['nodes'][0]['failureSummary'][:200]}" for v in found]
+
+
+# ── the way in ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_first_run_makes_the_admin_once_and_connects_an_agent(browser: Browser, own_server: Server):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(own_server.url)
+    expect(page.locator(".entrance__message")).to_contain_text("Nobody can sign in yet")
+    page.goto(own_server.url + own_server.first_run)
+    page.locator("#id_username").fill("nora")
+    page.locator("#id_password1").fill("short")
+    page.locator("#id_password2").fill("short")
+    page.get_by_role("button", name="Create the account").click()
+    expect(page.locator(".field__error")).to_contain_text("too short")
+    page.locator("#id_password1").fill(PASSWORD)
+    page.locator("#id_password2").fill(PASSWORD)
+    page.get_by_role("button", name="Create the account").click()
+    expect(page).to_have_url(own_server.url + "/connect")
+    page.get_by_label("Name").fill("ada")
+    page.get_by_role("button", name="Connect", exact=True).click()
+    line = page.locator("#line").inner_text()
+    key = re.search(r"Bearer (mc_\w+)", line)[1]
+    own_server.cast["keys"] = {"ada": key}
+    assert own_server.call("ada", "GET", "/api/v1/agents/me")["agent"]["id"] == "ada"
+    assert own_server.rows("SELECT username, role FROM mission_control_user") == [("nora", "admin")]
+    page.goto(own_server.url + own_server.first_run)
+    expect(page.locator(".entrance__text")).to_contain_text("was used already")
+    context.close()
+
+
+def test_a_wrong_password_is_refused_and_the_way_back_is_kept(browser: Browser, server: Server):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{server.url}/agents/ada")
+    expect(page).to_have_url(re.compile(r"/account/login\?next=/agents/ada|%2Fagents%2Fada"))
+    page.locator("#id_login").fill("olivia")
+    page.locator("#id_password").fill("not it")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator(".field__error")).to_be_visible()
+    page.locator("#id_password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{server.url}/agents/ada")
+    context.close()
+
+
+def test_logging_out_asks_for_the_password_again(sign_in: Callable[..., Person], server: Server):
+    oscar = sign_in("oscar")
+    page = oscar.open("/agents")
+    page.get_by_role("button", name="Account of oscar").click()
+    page.get_by_role("button", name="Log out").click()
+    expect(page).to_have_url(re.compile("/account/login"))
+    page.goto(server.url)
+    expect(page).to_have_url(re.compile("/account/login"))
+
+
+# ── agents ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_key_is_shown_once_works_and_is_revoked(olivia: Person, server: Server):
+    page = olivia.open("/agents/grace")
+    page.get_by_label("Label").fill("laptop")
+    page.get_by_role("button", name="Create key").click()
+    secret = page.locator(".secret code").inner_text()
+    server.cast["keys"]["laptop"] = secret
+    assert server.call("laptop", "GET", "/api/v1/agents/me")["agent"]["id"] == "grace"
+    page.reload()
+    expect(page.locator(".keyring")).to_contain_text("laptop")
+    assert secret not in page.content()
+    page.get_by_role("button", name=f"Revoke mc_{secret[3:11]}").click()
+    page.locator("#reason-ok").click()
+    expect(page.locator(".keyring__key--over")).to_contain_text("laptop")
+    with pytest.raises(OSError, match="401"):
+        server.call("laptop", "GET", "/api/v1/agents/me")
+
+
+def test_a_registered_agent_is_claimed_by_its_link_once(olivia: Person, server: Server):
+    page = olivia.open(server.cast["claim"])
+    expect(page.locator("h1")).to_have_text("Is this agent yours?")
+    expect(page.locator(".claim")).to_contain_text("<script>alert(3)</script>")
+    page.get_by_role("button", name="Claim Newcomer").click()
+    expect(page).to_have_url(f"{server.url}/agents/{server.cast['pending']}")
+    assert server.one("SELECT claimed_at IS NOT NULL FROM agents_agent WHERE slug = ?", server.cast["pending"]) == 1
+    page.goto(server.url + server.cast["claim"])
+    expect(page.locator(".entrance__text")).to_contain_text("was used already")
+
+
+# ── what others write ───────────────────────────────────────────────────────────────────────────────────────────────
+
+ATTACKS = (
+    "<script>document.title='owned'</script>",
+    "<img src=x onerror=\"document.title='owned'\">",
+    "\"><svg onload=document.title='owned'>",
+    "'-document.title='owned'-'",
+    "{{ constructor.constructor('document.title=1')() }}",
+    "</textarea><script>document.title='owned'</script>",
+    "javascript:document.title='owned'",
+)
+MARKDOWN = (
+    "[a](javascript:document.title='owned')\n\n![b](x\" onerror=\"document.title='owned')\n\n"
+    "<iframe src=/admin/></iframe>\n\n<form action=/fleet/freeze method=post><button>Save</button></form>\n\n"
+    "[Sign in again](/account/login)\n\n<a href=x hx-post=/fleet/freeze hx-trigger=load>c</a>\n\n"
+    "<b data-new-task class=btn style=position:fixed>d</b>\n\n![t](https://example.org/track.png)"
+)
+
+
+def test_nothing_an_agent_or_a_person_writes_runs_loads_or_looks_like_ours(olivia: Person, server: Server):
+    foreign: list[str] = []
+    olivia.page.on("request", lambda r: None if r.url.startswith((server.url, "data:")) else foreign.append(r.url))
+    codes = [olivia.new_task(a, description=f"{a}\n\n{MARKDOWN}", tags=a.replace(",", " ")[:50]) for a in ATTACKS]
+    code = codes[0]
+    lease = server.claim("evil", code)
+    server.call("evil", "POST", f"/api/v1/tasks/{code}/progress", {**lease, "step": ATTACKS[1], "message": ATTACKS[2]})
+    thing = {"type": "url", "title": ATTACKS[0], "path": ATTACKS[6], "description": ATTACKS[1]}
+    server.call("evil", "POST", f"/api/v1/tasks/{code}/deliverables", thing)
+    page = olivia.open("/?q=" + code)
+    olivia.card(code).locator("a").click()
+    for tab in ("Activity", "Deliverables", "Sessions", "Overview"):
+        page.locator(".tabs").get_by_text(tab).click()
+        expect(page.locator(".tabs [aria-current]")).to_contain_text(tab)
+        page.wait_for_timeout(150)
+    prose = page.locator("[data-view]")
+    assert prose.locator("script, iframe, form, img, button, [style], [class], [hx-post], [data-new-task]").count() == 0
+    expect(prose.locator("a[href]")).to_have_attribute("href", "https://example.org/track.png")
+    for path in (
+        "/",
+        "/agents",
+        "/agents/evil",
+        f"/tasks/{codes[5]}",
+        "/?tag=%3Cscript%3E&q=%22%3E%3Csvg%20onload=1%3E",
+    ):
+        olivia.open(path)
+        page.wait_for_timeout(150)
+        assert page.title() != "owned"
+    assert server.one("SELECT frozen_at FROM mission_control_fleet") is None
+    assert foreign == []
+
+
+# ── for everybody ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+PAGES = ("/", "/agents", "/agents/ada", "/connect", "/account/password/change", "/account/logout", "/nothing/here")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(sign_in: Callable[..., Person], server: Server, theme: str):
+    olivia = sign_in("olivia", color_scheme=theme)
+    code = olivia.new_task("Readable", description="# A\n\nSome *text* and `code`.\n\n> quoted", tags="one, two",
+                           priority="urgent", deadline="2020-01-01T00:00:00Z")  # fmt: skip
+    blocked = olivia.new_task("Waiting", status="inbox")
+    olivia.post(f"/tasks/{blocked}/block", reason="Which one?")
+    working = olivia.new_task("Working")
+    lease = server.claim("ada", working)
+    server.call("ada", "POST", f"/api/v1/tasks/{working}/progress", {**lease, "percent": 50, "step": "half"})
+    page = olivia.open("/")
+    for path in (*PAGES, f"/tasks/{code}", f"/tasks/{working}?tab=sessions", f"/tasks/{blocked}?tab=activity"):
+        page.goto(server.url + path)
+        page.wait_for_timeout(250)
+        assert violations(page) == [], path
+    olivia.open("/")
+    olivia.card(code).locator("a").click()
+    expect(page.locator(f"#drawer-{code}")).to_be_visible()
+    page.wait_for_timeout(300)
+    assert violations(page) == [], "drawer"
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    page.wait_for_timeout(300)
+    assert violations(page) == [], "new task"
+    page.keyboard.press("Escape")
+    page.locator("#chip-assignee").click()
+    assert violations(page) == [], "filter menu"
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    page.wait_for_timeout(300)
+    assert violations(page) == [], "keys"
+    server.call("ada", "POST", f"/api/v1/tasks/{working}/release", lease)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_where_nobody_is_signed_in(browser: Browser, server: Server, theme: str):
+    context = browser.new_context(color_scheme=theme)
+    page = context.new_page()
+    for path in ("/account/login", "/first-run/nothing", "/tasks/nothing1"):
+        page.goto(server.url + path)
+        assert violations(page) == [], path
+    context.close()
+
+
+@pytest.mark.parametrize("width", [360, 390, 800])
+def test_nothing_is_cut_off_on_a_narrow_screen(sign_in: Callable[..., Person], width: int):
+    olivia = sign_in("olivia", viewport={"width": width, "height": 780}, has_touch=True)
+    code = olivia.new_task("A title that is long enough to need several lines on a telephone, " * 3, status="inbox")
+    for path in ("/", "/agents", "/agents/ada", "/connect", f"/tasks/{code}", f"/tasks/{code}?tab=activity"):
+        page = olivia.open(path)
+        over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert over <= 0, f"{path} is {over}px too wide"
+
+
+def test_the_phone_has_the_rail_as_a_sheet_columns_to_swipe_and_the_task_as_the_page(sign_in: Callable[..., Person]):
+    olivia = sign_in("olivia", viewport={"width": 390, "height": 844}, has_touch=True)
+    code = olivia.new_task("On the phone", status="inbox", tags="phone")
+    page = olivia.open("/?tag=phone")
+    expect(page.locator("#rail")).to_be_hidden()
+    page.get_by_role("button", name="Menu").tap()
+    expect(page.locator("#rail")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#rail")).to_be_hidden()
+    width = page.locator("#column-inbox").bounding_box()["width"]
+    assert 320 < width < 360
+    olivia.card(code).locator("a").tap()
+    expect(page.locator("#drawer")).to_be_visible()
+    assert page.locator("#drawer").bounding_box()["width"] > 389
+    page.locator("[data-drawer-close]").tap()
+    expect(page.locator("#drawer")).to_be_hidden()
+
+
+def test_the_theme_is_kept_and_the_system_decides_otherwise(sign_in: Callable[..., Person]):
+    olivia = sign_in("olivia", color_scheme="light")
+    page = olivia.open()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.get_by_role("button", name="Theme").click()
+    page.get_by_role("button", name="Dark").click()
+    dark = page.evaluate(ground)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(ground) == dark
+    page.get_by_role("button", name="Theme").click()
+    page.get_by_role("button", name="System").click()
+    assert page.evaluate(ground) == light
+
+
+def test_every_card_action_is_reachable_by_keyboard(olivia: Person, server: Server):
+    code = olivia.new_task("Keys only", status="inbox", tags="keys")
+    page = olivia.open("/?tag=keys")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator(f"#drawer-{code}")).to_be_visible()
+    button = page.get_by_role("button", name="Move to Ready")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if button.evaluate("button => button === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator(".pill.s-ready")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#drawer")).to_be_hidden()
+    assert server.one("SELECT status FROM tasks_task WHERE code = ?", code) == "ready"
+
+
+def test_the_whole_page_weighs_less_than_120_kilobytes(sign_in: Callable[..., Person], server: Server):
+    oscar = sign_in("oscar")
+    session = oscar.context.new_cdp_session(oscar.page)
+    session.send("Network.enable")
+    sizes: list[int] = []
+    session.on("Network.loadingFinished", lambda event: sizes.append(int(event["encodedDataLength"])))
+    oscar.open()
+    oscar.page.wait_for_load_state("networkidle")
+    assert len(sizes) > 20
+    assert sum(sizes) < 120_000, sum(sizes)
