@@ -45,7 +45,7 @@ def test_the_server_and_clients_are_killed_for_long(product_on, tmp_path, long_s
     assert product.kills >= long_seconds / 15
 
 
-def test_postgresql_is_killed_under_load(product_on, tmp_path, static):
+def test_postgresql_is_killed_under_load(product_on, tmp_path):
     with servers.postgres(own=True, fsync=True) as database:
         product = product_on("postgresql", database_url=database.create_database("killed"))
         kills = 0
