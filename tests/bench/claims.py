@@ -90,7 +90,8 @@ def _rounds(
     rate, yardstick = median([each["per_second"] for each in singles]), median(bares)
     title = f"claims, {clients} clients" + (f", {how}" if how else "")
     cpu = median([each["client_cpu_us"] for each in singles])
-    detail = f"{rate:.0f}/s against {yardstick:.0f}/s of {bare_name}"
+    own = median([each["server_cpu_ms"] for each in singles])
+    detail = f"{rate:.0f}/s against {yardstick:.0f}/s of {bare_name}, {own:.2f} ms of the server's CPU each"
     if wanted[1]:
         detail += f"; the aim is {wanted[1]}"
     if is_sqlite:
@@ -111,7 +112,9 @@ def _rounds(
     batch_p95 = median([each["p95_ms"] for each in batches])
     yield Row(
         f"{title}: batches of 50", median(batch_ratios), "of bare", 1 if judged and not is_sqlite else None, least=True,
-        detail=f"{batch_rate:.0f} tasks/s, p95 of a batch {batch_p95:.0f} ms", rounds=batch_ratios,
+        detail=f"{batch_rate:.0f} tasks/s, p95 of a batch {batch_p95:.0f} ms,"
+        f" {median([each['server_cpu_ms'] for each in batches]):.2f} ms of the server's CPU a task",
+        rounds=batch_ratios,
     )  # fmt: skip
     refused = [each["complaint"] for each in [*singles, *batches] if each["complaint"]]
     yield Fact(
@@ -129,7 +132,8 @@ def _drive(
 ) -> dict[str, Any]:
     batch = wish.get("limit", 1)
     inside("refill", count=READY * (4 if batch > 1 else 1))
-    return program(
+    before = sum(server.cpu_seconds for server in servers)
+    found: dict[str, Any] = program(
         "drive",
         {
             "ports": [server.port for server in servers],
@@ -139,6 +143,8 @@ def _drive(
             "wish": wish,
         },
     )
+    found["server_cpu_ms"] = (sum(server.cpu_seconds for server in servers) - before) * 1000 / max(1, found["claimed"])
+    return found
 
 
 def _truth(inside: Inside) -> Iterator[Row | Fact]:
