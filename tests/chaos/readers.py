@@ -26,8 +26,8 @@ class Reader(threading.Thread):
 
     door = ""
 
-    def __init__(self, port: int, key: str, history: History) -> None:
-        super().__init__(name=self.door, daemon=True)
+    def __init__(self, port: int, key: str, history: History, name: str = "") -> None:
+        super().__init__(name=name or self.door, daemon=True)
         self.port, self.key, self.history = port, key, history
         self.last = 0
         self.breaks = 0
@@ -49,7 +49,7 @@ class Reader(threading.Thread):
     def take(self, event: dict[str, Any]) -> None:
         kind = event.get("kind") or event["type"]
         self.arrivals[event["seq"]] = time.monotonic()
-        self.history.add("event", reader=self.door, seq=event["seq"], kind=kind, task=event.get("task"))
+        self.history.add("event", reader=self.name, seq=event["seq"], kind=kind, task=event.get("task"))
         self.kinds[kind] += 1
         self.last = event["seq"]
 

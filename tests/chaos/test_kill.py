@@ -82,7 +82,7 @@ def test_two_servers_share_a_database_and_valkey_is_stopped(product_on, tmp_path
                 bell.start()
 
         with Run(first, plan(url=first.url, agents=24, tasks=1200, seed=41), tmp_path / "run") as run:
-            other = EventStream(second.port, run.key, History(tmp_path / "run" / "other.jsonl"))
+            other = EventStream(second.port, run.key, History(run.read), "event stream of the second")
             other.start()
             bells = [(at / 10, switch_bell) for at in (2, 4, 6, 8)]
             run.work(harms=[*bells, (0.3, run.crash), (0.5, run.crash), (0.7, run.crash)])
@@ -94,7 +94,6 @@ def test_two_servers_share_a_database_and_valkey_is_stopped(product_on, tmp_path
         assert switches == 4
 
 
-@pytest.mark.smoke
 def test_an_event_is_visible_within_a_second_although_valkey_is_stopped(product_on, tmp_path):
     with servers.valkey(own=True) as bell:
         first = product_on("postgresql", redis_url=bell.url)
