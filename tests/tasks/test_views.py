@@ -1,0 +1,267 @@
+"""The pages of tasks by plain requests: who gets what, one markup for page and part, refusals as sentences."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from django.core.files.base import File
+from django.test import Client
+
+from mission_control.actors import Actor
+from tasks import transitions, views
+from tasks.models import Deliverable, Task
+from tests.conftest import a_task, claimed, fence, fresh
+
+pytestmark = pytest.mark.django_db
+PART = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def browser_of():
+    """`browser_of(operator)`: a client with this person's session."""
+
+    def make(actor: Actor) -> Client:
+        client = Client()
+        client.force_login(actor.user)
+        return client
+
+    return make
+
+
+def test_a_page_leads_to_the_login_and_a_part_says_where_it_is(client):
+    assert client.get("/?q=x").headers["Location"] == "/account/login?next=%2F%3Fq%3Dx"
+    answer = client.get("/rail", headers={**PART, "HX-Current-URL": "http://testserver/agents"})
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, "/account/login?next=%2Fagents")
+
+
+def test_page_part_and_live_update_show_the_same_card(operator, browser_of):
+    task = a_task("The same <everywhere>", tags=["t"])
+    client = browser_of(operator)
+    card = re.compile(rf'<li class="card[^>]*id="card-{task.code}".*?</li>', re.DOTALL)
+    found = [
+        card.search(client.get(path, headers=PART if part else {}).content.decode())[0]
+        for path, part in (("/", False), ("/", True), (f"/board/cards?codes={task.code}", True), ("/board/column/ready", True))
+    ]  # fmt: skip
+    assert len(set(found)) == 1
+    assert "The same &lt;everywhere&gt;" in found[0]
+
+
+def test_a_card_is_drawn_once_for_everybody_until_it_changes(operator, viewer, browser_of, monkeypatch):
+    drawn = []
+    real = views.cards
+    monkeypatch.setattr(views, "cards", lambda places, names: drawn.append(len(places)) or real(places, names))
+    task = a_task()
+    for actor in (operator, viewer, operator):
+        browser_of(actor).get("/")
+    assert drawn == [1]
+    transitions.edit(operator, task.code, {"title": "New"})
+    assert "New" in browser_of(viewer).get("/").content.decode()
+    assert drawn == [1, 1]
+
+
+def test_board_cards_tells_what_is_there_and_what_is_not(operator, browser_of):
+    lamp, chair = a_task("Lamp"), a_task("Chair")
+    html = browser_of(operator).get(f"/board/cards?q=lamp&codes={lamp.code},{chair.code},nothing1").content.decode()
+    assert f'id="card-{lamp.code}"' in html
+    assert f'id="card-{chair.code}"' not in html
+    assert re.findall(r'data-gone="(\w+)"', html) == [chair.code, "nothing1"]
+    assert html.count("column__head") == 7
+
+
+def test_a_column_goes_on_after_a_card_and_refuses_a_place_that_is_none(operator, browser_of):
+    tasks = [a_task(f"Task {n}", status="inbox") for n in range(3)]
+    client = browser_of(operator)
+    order = re.search(rf'card-{tasks[0].code}"[^>]*data-order="(\w+)"', client.get("/").content.decode())[1]
+    html = client.get(f"/board/column/inbox?after={order}").content.decode()
+    assert re.findall(r'id="card-(\w+)"', html) == [task.code for task in tasks[1:]]
+    assert client.get("/board/column/inbox?after=nonsense", headers=PART).status_code == 400
+    assert client.get("/board/column/nonsense", headers=PART).status_code == 404
+
+
+def test_a_move_answers_with_the_card_and_the_heads_and_a_refusal_with_a_sentence(operator, browser_of):
+    task = a_task(status="inbox")
+    client = browser_of(operator)
+    moved = client.put(
+        f"/tasks/{task.code}/move", "status=ready", content_type="application/x-www-form-urlencoded", headers=PART
+    )
+    assert f'id="card-{task.code}"' in moved.content.decode()
+    assert 'data-column="ready"' in moved.content.decode()
+    refused = client.put(
+        f"/tasks/{task.code}/move", "status=review", content_type="application/x-www-form-urlencoded", headers=PART
+    )
+    assert (refused.status_code, refused.json()["code"]) == (409, "wrong_state")
+    unknown = client.put(
+        f"/tasks/{task.code}/move", "status=nowhere", content_type="application/x-www-form-urlencoded", headers=PART
+    )
+    assert unknown.status_code == 400
+
+
+CHANGES = (
+    ("/tasks/new", {"title": "x"}), ("/tasks/{}/edit", {"title": "x"}), ("/tasks/{}/move", {"status": "inbox"}),
+    ("/tasks/{}/pause", {}), ("/tasks/{}/start", {}), ("/tasks/{}/cancel", {}), ("/tasks/{}/to-inbox", {}),
+    ("/tasks/{}/dependencies/add", {"depends_on": "x"}), ("/tasks/{}/dependencies/remove", {"depends_on": "x"}),
+    ("/fleet/freeze", {}), ("/fleet/thaw", {}), ("/agents/ada/keys", {"scopes": "work"}), ("/connect", {"name": "x"}),
+    ("/agents/ada/keys/12345678/revoke", {}), ("/claim/token", {}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "fields"), CHANGES)
+def test_a_viewer_changes_nothing(viewer, ada, browser_of, path, fields):
+    task = a_task()
+    answer = browser_of(viewer).post(path.format(task.code), fields, headers=PART)
+    assert answer.status_code == 403, answer.content
+    assert fresh(task).version == task.version
+
+
+@pytest.mark.parametrize(("path", "fields"), CHANGES)
+def test_a_change_needs_the_token_of_the_page(operator, ada, path, fields):
+    task = a_task()
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(operator.user)
+    assert client.post(path.format(task.code), fields, headers=PART).status_code == 403
+    assert fresh(task).version == task.version
+
+
+@pytest.mark.parametrize(("path", "_"), CHANGES)
+def test_a_change_is_not_made_by_looking(operator, ada, browser_of, path, _):
+    task = a_task()
+    answer = browser_of(operator).get(path.format(task.code))
+    assert answer.status_code in (404, 405, 200)
+    assert fresh(task).version == task.version
+    assert Task.objects.count() == 1
+
+
+def test_a_new_task_names_itself_and_a_bad_one_its_field(operator, browser_of):
+    client = browser_of(operator)
+    made = client.post("/tasks/new", {"title": "Made", "status": "inbox"}, headers=PART)
+    assert made.status_code == 201
+    assert Task.objects.get(code=made.headers["X-Task-Code"]).title == "Made"
+    bad = client.post("/tasks/new", {"title": " "}, headers=PART)
+    assert bad.status_code == 400
+    assert bad.json()["details"] == [{"field": "title", "message": "A task needs a title."}]
+
+
+def test_a_description_is_not_saved_over_somebody_elses(operator, browser_of):
+    task = a_task(description="first")
+    client = browser_of(operator)
+    seen = re.search(r'name="seen" value="(\w+)"', client.get(f"/tasks/{task.code}").content.decode())[1]
+    transitions.edit(operator, task.code, {"description": "theirs"})
+    mine = {"description": "mine", "seen": seen}
+    assert client.post(f"/tasks/{task.code}/edit", mine, headers=PART).status_code == 412
+    transitions.edit(operator, task.code, {"description": "first", "title": "Another title"})
+    assert client.post(f"/tasks/{task.code}/edit", mine, headers=PART).status_code == 200
+    assert fresh(task).description == "mine"
+
+
+@pytest.mark.parametrize("tab", ["overview", "activity", "deliverables", "sessions", "nonsense"])
+def test_each_tab_comes_with_a_bounded_number_of_statements(
+    operator, ada, browser_of, django_assert_max_num_queries, tab
+):
+    task = a_task(depends_on=[a_task("Before")])
+    transitions.remove_dependency(operator, task.code, task.dependencies.get().depends_on.code)
+    lease = fence(claimed(ada, task))
+    for n in range(8):
+        transitions.progress(ada, task.code, lease, percent=n)
+        transitions.deliver(ada, task.code, [{"type": "url", "title": f"D{n}", "path": "https://example.org"}])
+    client = browser_of(operator)
+    with django_assert_max_num_queries(24):
+        answer = client.get(f"/tasks/{task.code}/drawer?tab={tab}", headers=PART)
+    assert answer.status_code == 200
+    assert f'id="drawer-{task.code}"' in answer.content.decode()
+
+
+def test_verbs_shown_are_verbs_that_work(operator, browser_of):
+    """Every button of every state does what it says, or asks for the reason it needs."""
+    client = browser_of(operator)
+
+    reach = {
+        "inbox": lambda: a_task(status="inbox"),
+        "ready": a_task,
+        "assigned": lambda: a_task(status="assigned"),
+        "in_progress": lambda: transitions.start(operator, a_task().code),
+        "paused": lambda: transitions.pause(operator, a_task().code),
+        "blocked": lambda: transitions.block(operator, a_task().code, kind="needs_input", reason="?"),
+        "review": lambda: transitions.complete(operator, a_task(status="assigned").code, review=True),
+        "done": lambda: transitions.complete(operator, a_task(status="assigned").code),
+        "cancelled": lambda: transitions.cancel(operator, a_task().code),
+    }
+    pressed = 0
+    for status, make in reach.items():
+        names = re.findall(r'hx-post="/tasks/\w+/([a-z-]+)" hx-target="[^"]+"(?: data-ask|><input type="hidden" name="tab")',
+                           client.get(f"/tasks/{make().code}").content.decode())  # fmt: skip
+        assert names, status
+        for name in names:
+            task = make()
+            answer = client.post(f"/tasks/{task.code}/{name}", {"reason": "because"}, headers=PART)
+            assert answer.status_code == 200, (status, name, answer.content)
+            assert fresh(task).status != status, (status, name)
+            pressed += 1
+    assert pressed > 25
+
+
+def test_an_unknown_verb_or_task_is_not_there(operator, browser_of):
+    client = browser_of(operator)
+    assert client.post(f"/tasks/{a_task().code}/explode", headers=PART).status_code == 404
+    assert client.get("/tasks/zzzzzzzz").status_code == 404
+    assert client.get("/ventures/nowhere/board").status_code == 404
+
+
+def a_file(task: Task, name: str, content: bytes, content_type: str = "") -> int:
+    row = Deliverable(task=task, number=1, type="file", title=name, filename=name, content_type=content_type)
+    row.file = File(io.BytesIO(content), name=name)
+    row.save()
+    return row.number
+
+
+@pytest.mark.parametrize(
+    ("name", "claims", "shown_as"),
+    [
+        ("page.html", "text/html", "text/plain; charset=utf-8"),
+        ("photo.png", "text/html", "image/png"),
+        ("drawing.svg", "image/svg+xml", ""),
+        ("notes", "text/html", ""),
+        ("paper.pdf", "application/pdf", ""),
+    ],
+)
+def test_a_file_is_shown_in_a_sandbox_by_its_ending_or_only_downloaded(
+    operator, browser_of, settings, tmp_path, name, claims, shown_as
+):
+    settings.MEDIA_ROOT = tmp_path
+    task = a_task()
+    number = a_file(task, name, b"<script>alert(1)</script>", claims)
+    client = browser_of(operator)
+    shown = client.get(f"/tasks/{task.code}/deliverables/{number}/open")
+    if shown_as:
+        assert shown.headers["Content-Type"] == shown_as
+        assert shown.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+        assert shown.headers["Content-Disposition"].startswith("inline")
+    else:
+        assert shown.status_code == 404
+    saved = client.get(f"/tasks/{task.code}/deliverables/{number}/file")
+    assert saved.headers["Content-Type"] == "application/octet-stream"
+    assert saved.headers["Content-Disposition"].startswith("attachment")
+    assert b"".join(saved.streaming_content) == b"<script>alert(1)</script>"
+    assert saved.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_suggestions_are_open_tasks_by_code_or_title(operator, browser_of):
+    wash, done = a_task("Wash <b> up"), a_task("Wash out", status="assigned")
+    transitions.complete(operator, done.code)
+    client = browser_of(operator)
+    html = client.get("/tasks/suggest?q=wash").content.decode()
+    assert html.strip() == f'<option value="{wash.code}">Wash &lt;b&gt; up</option>'
+    assert wash.code in client.get(f"/tasks/suggest?q={wash.code[:4]}").content.decode()
+    assert client.get(f"/tasks/suggest?q=wash&for={wash.code}").content.decode().strip() == ""
+
+
+def test_pages_are_compressed_and_secrets_are_not(operator, browser_of):
+    client = browser_of(operator)
+    page = client.get("/", headers={"Accept-Encoding": "gzip, br"})
+    assert page.headers["Content-Encoding"] == "br"
+    assert "Accept-Encoding" in page.headers["Vary"]
+    made = client.post("/connect", {"name": "Zoe"}, headers={"Accept-Encoding": "gzip, br"})
+    assert made.headers["Cache-Control"] == "no-store"
+    assert "Content-Encoding" not in made.headers
+    assert re.search(r"mc_\w{40}", made.content.decode())
