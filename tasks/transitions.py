@@ -289,9 +289,9 @@ def _triaged(actor: Actor, task: Task, status: str, before: str, after: str) -> 
         if here == INBOX:
             task.sort_key = sort_key_at(task.db_now, task.priority)
     writes["lane"] = lane_for(task)
-    writes["sort_key"] = _key_between(task, status, before, after) if before or after else task.sort_key
-    _move([task], "move", status, **writes)
-    data = {"before": {"status": here}, "after": {"status": status}}
+    key, pushed = _key_between(task, status, before, after) if before or after else (task.sort_key, 0)
+    _move([task], "move", status, **writes, sort_key=key)
+    data: dict[str, Any] = {"before": {"status": here}, "after": {"status": status}, "renumbered": pushed}
     if gone:
         data["before"]["assignee"] = gone
         data["after"]["assignee"] = ""
@@ -303,18 +303,18 @@ def _placed(actor: Actor, task: Task, before: str, after: str) -> Task:
     if not before and not after:
         return task
     _may_triage(actor, task)
-    key = _key_between(task, task.status, before, after)
+    key, pushed = _key_between(task, task.status, before, after)
     if key != task.sort_key:
-        data = {"before": {"sort_key": task.sort_key}, "after": {"sort_key": key}}
+        data = {"before": {"sort_key": task.sort_key}, "after": {"sort_key": key}, "renumbered": pushed}
         _write(task, sort_key=key)
         _record(task, "task.moved", actor, data=data)
     return task
 
 
-def _key_between(task: Task, status: str, before: str, after: str) -> int:
-    """A sort key between the neighbours in the order of that status; makes room by renumbering when there is none.
+def _key_between(task: Task, status: str, before: str, after: str) -> tuple[int, int]:
+    """A sort key between the neighbours in the order of that status, and how many others were renumbered to make room.
 
-    Neighbours that have left the column meanwhile are ignored: the card goes beside the one that is still there.
+    Screens that show the column read it anew when others were renumbered: those record nothing of their own. Neighbours that have left the column meanwhile are ignored: the card goes beside the one that is still there.
     """
     column = Task.objects.filter(status=status).exclude(pk=task.pk)
     left = column.filter(code=after).values_list("sort_key", flat=True).first() if after else None
@@ -325,14 +325,14 @@ def _key_between(task: Task, status: str, before: str, after: str) -> int:
     elif right is not None:
         left = keys.filter(sort_key__lt=right).order_by("-sort_key").first()
     else:
-        return task.sort_key
+        return task.sort_key, 0
     if left is None or right is None:
-        return right - 1000 * ROOM if right is not None else (left or 0) + 1000 * ROOM
-    return (left + right) // 2 if right - left >= 2 else _renumbered(column, left)
+        return right - 1000 * ROOM if right is not None else (left or 0) + 1000 * ROOM, 0
+    return ((left + right) // 2, 0) if right - left >= 2 else _renumbered(column, left)
 
 
-def _renumbered(column: Any, left: int) -> int:
-    """Push what stands right of `left` apart, as few rows as it takes, and return the key in the new gap."""
+def _renumbered(column: Any, left: int) -> tuple[int, int]:
+    """Push what stands right of `left` apart, as few rows as it takes: the key in the new gap, and how many rows."""
     rows = list(column.filter(sort_key__gt=left).order_by("sort_key", "id").select_for_update(no_key=True)[:500])
     upto = len(rows)
     for place, row in enumerate(rows):
@@ -341,7 +341,7 @@ def _renumbered(column: Any, left: int) -> int:
             break
     for place, row in enumerate(rows[:upto]):
         Task.objects.filter(pk=row.pk).update(sort_key=left + (place + 2) * ROOM)
-    return left + ROOM
+    return left + ROOM, upto
 
 
 # ── the work itself ─────────────────────────────────────────────────────────────────────────────────────────────────

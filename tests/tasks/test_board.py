@@ -9,6 +9,7 @@ from django.http import QueryDict
 
 from agents import roster
 from mission_control import log
+from mission_control.models import Activity
 from tasks import board, forms, transitions
 from tasks.board import Board, Filters, cards, compact, dollars, order_of, read_order
 from tasks.models import Task
@@ -62,6 +63,17 @@ def test_pages_follow_each_other_without_a_gap_or_a_repeat(operator, key):
             break
         after = column.places[-1].order
     assert paged == whole
+
+
+def test_a_drop_where_there_is_no_room_left_says_that_others_were_renumbered(operator):
+    first, second, third, dropped = (a_task(f"Task {n}", status="inbox") for n in range(4))
+    for place, task in enumerate((first, second, third)):
+        Task.objects.filter(pk=task.pk).update(sort_key=5_000 + place)
+    transitions.move(operator, dropped.code, "inbox", after=first.code, before=second.code)
+    assert codes(Board(Filters()).column("inbox")) == [first.code, dropped.code, second.code, third.code]
+    assert Activity.objects.get(kind="task.moved").data["renumbered"] == 2
+    transitions.move(operator, dropped.code, "inbox", after=second.code, before=third.code)
+    assert Activity.objects.filter(kind="task.moved").latest("seq").data["renumbered"] == 0
 
 
 def test_the_order_of_a_place_sorts_as_text_like_its_numbers():
