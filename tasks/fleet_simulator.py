@@ -26,7 +26,7 @@ FENCED = ("heartbeat", "progress", "deliver", "complete", "fail", "release", "bl
 OVER = frozenset({"lease_lost", "cancelled", "paused"})  # how a write under an old lease is refused
 QUEUED = "ready,assigned,in_progress"
 ZOMBIE_PATIENCE = 90.0  # seconds for which a zombie hopes that somebody claims its task again
-DEMO_READY = (12, 40)  # the demo keeps between so many tasks in the queue
+DEMO_CALM = 0.1  # in the demo people take ten times as long, so that there is something to see in every column
 IDLE_POLL_SECONDS = 0.5
 
 
@@ -50,6 +50,7 @@ class Plan:
     skills: float = 0.3  # of created tasks ask for a capability
     steering: bool = True  # somebody accepts, returns, answers and retries
     forever: bool = False
+    keep_ready: int = 12  # tasks in the queue, with `forever`
     seconds: float | None = None  # end after so long, whatever is left
     tag: str = ""  # on every task that is created, so that a run knows its own
     ventures: bool = True  # work in the ventures of the stories; else in the default one
@@ -506,9 +507,9 @@ class Director:
 
     def _stir(self) -> None:
         """Keep the demo interesting: neither empty nor flooded, with something in every column."""
-        ready = len(self._tasks("ready", DEMO_READY[1]))
-        if ready < DEMO_READY[0]:
-            self.fill(self.draw.randint(6, 14))
+        most = self.plan.keep_ready
+        if len(self._tasks("ready", min(most, 200))) < min(most, 200):
+            self.fill(self.draw.randint(most // 2, most))
         for task in self._some("inbox", 0.3):
             self._call("move", "PUT", task, "move", {"status": "ready"})
         if self.draw.random() < 0.05:
@@ -523,6 +524,7 @@ class Director:
         self.client.close()
 
     def _some(self, status: str, share: float) -> Iterator[dict[str, Any]]:
+        share *= DEMO_CALM if self.plan.forever else 1
         for task in self._tasks(status, 100):
             if self.plan.speed == 0 or self.draw.random() < share:
                 yield task
