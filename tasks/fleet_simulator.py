@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import random
 import threading
 import time
@@ -52,6 +53,7 @@ class Plan:
     forever: bool = False
     keep_ready: int = 12  # tasks in the queue, with `forever`
     seconds: float | None = None  # end after so long, whatever is left
+    with_parent: bool = False  # end when the process that started this one is gone
     tag: str = ""  # on every task that is created, so that a run knows its own
     ventures: bool = True  # work in the ventures of the stories; else in the default one
     long_poll: int = 20  # seconds; 0: ask again every now and then
@@ -607,9 +609,11 @@ def work(fleet: Fleet, keys: dict[str, str]) -> list[threading.Thread]:
 def _direct(fleet: Fleet, director: Director) -> None:
     plan = fleet.plan
     end = time.monotonic() + plan.seconds if plan.seconds else None
-    told = time.monotonic()
+    told, parent = time.monotonic(), os.getppid()
     while end is None or time.monotonic() < end:
         fleet.gone.wait(1.0 if not plan.speed else 4.0)
+        if plan.with_parent and os.getppid() != parent:
+            return
         if plan.steering:
             director.steer()
         if not plan.forever and director.is_drained():

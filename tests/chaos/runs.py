@@ -101,7 +101,9 @@ class Run:
         status, body = self.product.ask("GET", "/api/v1/activities?limit=1", self.key)
         assert status == 200
         for reader in self.readers:
-            assert reader.reaches(body["head"]), f"the {reader.door} reader ({reader.name}) stands at {reader.last} of {body['head']}"
+            assert reader.reaches(body["head"]), (
+                f"the {reader.door} reader ({reader.name}) stands at {reader.last} of {body['head']}"
+            )
             reader.stop()
         invariants = self.product.manage("check_invariants", check=False)
         assert invariants.returncode == 0, invariants.stdout + invariants.stderr

@@ -38,10 +38,13 @@ def test_the_server_and_clients_are_killed_under_load(product_on, tmp_path, kind
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
 def test_the_server_and_clients_are_killed_for_long(product_on, tmp_path, long_seconds, kind):
     product = product_on(kind)
-    wanted = plan(url=product.url, agents=64 if kind == "postgresql" else 8, tasks=1000, forever=True, seed=23)
-    with Run(product, wanted, tmp_path / "run") as run:
-        run.work_for(long_seconds, harms=[(7, run.crash), (4, run.crowd.kill_one)])
-        run.judge(least_refused=100, least_claims=1000)
+    agents, keep_ready = (64, 600) if kind == "postgresql" else (8, 200)
+    wanted = plan(
+        url=product.url, agents=agents, tasks=keep_ready, keep_ready=keep_ready, forever=True, seed=23, zombies=0.08
+    )
+    with Run(product, wanted, tmp_path / "run", processes=8) as run:
+        run.work_for(long_seconds, harms=[(7, run.crash), (5, run.crowd.kill_one)])
+        run.judge(least_refused=100, least_claims=500)
     assert product.kills >= long_seconds / 15
 
 

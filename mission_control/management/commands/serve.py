@@ -74,7 +74,7 @@ def _address(host: str, port: int) -> str:
 def _simulate(address: str) -> subprocess.Popen[bytes]:
     """A fleet that works over HTTP, in a process of its own. Its queue is short enough to be read on one screen."""
     manage = os.path.join(settings.BASE_DIR, "manage.py")
-    return subprocess.Popen([sys.executable, manage, "simulate", "--url", address, "--forever", "--tasks", "30"])
+    return subprocess.Popen([sys.executable, manage, "simulate", "--url", address, "--forever", "--with-parent"])
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.conf import settings
@@ -46,6 +47,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--seconds", type=float, help="end after so long, whatever is left")
         parser.add_argument("--forever", action="store_true", help="go on, and keep the queue filled")
+        parser.add_argument("--with-parent", action="store_true", help="end when the process that started it is gone")
         parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="for the server to answer; 30")
         parser.add_argument("--no-steering", action="store_true", help="nobody accepts, answers or retries")
         parser.add_argument("--tag", help="on every created task; default: one for this run, none with --forever")
@@ -64,7 +66,7 @@ class Command(BaseCommand):
             **{
                 name: options[name]
                 for name in (
-                    "url", "agents", "seed", "speed", "lease_seconds", "seconds", "forever", "marks",
+                    "url", "agents", "seed", "speed", "lease_seconds", "seconds", "forever", "marks", "with_parent",
                     "failures", "blocks", "releases", "crashes", "zombies", "cuts", "reviews",
                 )
             },
@@ -89,10 +91,10 @@ class Command(BaseCommand):
 
 
 def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share <= 1:
-        raise ValueError
-    return share
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise ArgumentTypeError("give a share between 0 and 1")
 
 
 def _tag(seed: int) -> str:
