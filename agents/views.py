@@ -12,6 +12,7 @@ from agents import forms, keys, roster
 from agents.faces import face_at_work
 from agents.models import Agent, AgentKey
 from mission_control import log
+from mission_control.figures import compact
 from mission_control.views import PageRequest, page
 
 SESSIONS = 30
@@ -48,7 +49,11 @@ def _about(request: PageRequest, shown: Agent) -> dict[str, Any]:
         "agent": shown,
         "face": face_at_work(shown, held, log.now()),
         "held": held,
-        "sessions": shown.sessions.select_related("task").order_by("-id")[:SESSIONS],
+        "tokens": compact(shown.tokens_used),
+        "sessions": [
+            (session, compact(session.tokens))
+            for session in shown.sessions.select_related("task").order_by("-id")[:SESSIONS]
+        ],
         **_keys(request, shown),
     }
 

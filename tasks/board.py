@@ -25,7 +25,7 @@ from django.db.models.functions import Cast
 from agents.faces import Face, face, letter_of
 from agents.models import Agent
 from mission_control import log
-from mission_control.money import to_usd
+from mission_control.figures import compact, dollars, grouped
 from tasks.models import Session, Task
 from tasks.vocabulary import (
     ASSIGNED,
@@ -492,29 +492,6 @@ def known_tags(most: int = 60) -> list[str]:
 def iso(moment: datetime | None) -> str:
     """`2026-11-21T02:10:00Z`: UTC, to the second."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if moment else ""
-
-
-def compact(number: int) -> str:
-    """`940`, `18.2k`, `310k`, `1.4M`"""
-    for size, unit in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
-        if number >= size:
-            value = number / size
-            return f"{value:.1f}".removesuffix(".0") + unit if value < 100 else f"{value:.0f}{unit}"
-    return str(number)
-
-
-def dollars(micro_usd: int | None) -> str:
-    """`$0.42`, `$0.003`, `$1,204.50`: cents, and more places only below a cent."""
-    if micro_usd is None:
-        return ""
-    if 0 < micro_usd < 10_000:
-        return f"${to_usd(micro_usd)}"
-    return f"${micro_usd / 1_000_000:,.2f}"
-
-
-def grouped(number: int) -> str:
-    """`12 481` with a narrow space between the thousands."""
-    return f"{number:,}".replace(",", "\u202f")
 
 
 CREATABLE = (INBOX, READY, ASSIGNED)

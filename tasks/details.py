@@ -12,10 +12,11 @@ from agents.models import Agent
 from mission_control import log
 from mission_control.actors import Actor
 from mission_control.errors import NotThere
+from mission_control.figures import compact, dollars
 from mission_control.markdown import rendered
 from mission_control.models import Activity
 from tasks import explain, transitions
-from tasks.board import compact, dollars, reason_of
+from tasks.board import reason_of
 from tasks.feed import Line, line
 from tasks.models import Deliverable, Session, Task
 from tasks.vocabulary import ASSIGNED, CANCELLED, DONE, IN_PROGRESS, INBOX, PRIORITIES, READY, STATUSES

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mission_control.figures import dollars
 from mission_control.models import Activity
-from tasks.board import dollars, iso
+from tasks.board import iso
 from tasks.vocabulary import STATUSES
 
 FIELD_WORDS = {

@@ -13,8 +13,9 @@ from typing import Any
 from agents.faces import Face, face_at_work
 from agents.models import Agent
 from mission_control import log
+from mission_control.figures import grouped
 from mission_control.models import Fleet
-from tasks.board import grouped, iso
+from tasks.board import iso
 from tasks.models import Session, Task
 from tasks.vocabulary import IN_PROGRESS, OPEN
 from ventures.models import Venture

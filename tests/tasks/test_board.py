@@ -11,7 +11,7 @@ from agents import roster
 from mission_control import log
 from mission_control.models import Activity
 from tasks import board, forms, transitions
-from tasks.board import Board, Filters, cards, compact, dollars, order_of, read_order
+from tasks.board import Board, Filters, cards, order_of, read_order
 from tasks.models import Task
 from tasks.vocabulary import COLUMNS, HIGH, LOW, STATUSES, URGENT
 from tests.conftest import DIRECTOR, a_task, claimed, fence, fresh
@@ -259,26 +259,3 @@ def test_a_deadline_is_shown_while_the_task_is_open(ada):
     assert card_of(task).deadline
     transitions.complete(ada, task.code, fence(claimed(ada, task)))
     assert not card_of(fresh(task)).deadline
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0, "0"),
-        (999, "999"),
-        (1000, "1k"),
-        (18_230, "18.2k"),
-        (310_400, "310k"),
-        (1_400_000, "1.4M"),
-        (2 * 10**9, "2B"),
-    ],
-)
-def test_tokens_are_short(number, text):
-    assert compact(number) == text
-
-
-@pytest.mark.parametrize(
-    ("micro", "text"), [(0, "$0.00"), (3_000, "$0.003"), (420_000, "$0.42"), (1_204_500_000, "$1,204.50"), (None, "")]
-)
-def test_money_is_in_cents_and_finer_only_below_one(micro, text):
-    assert dollars(micro) == text
