@@ -24,6 +24,7 @@ COPY agents ./agents
 COPY tasks ./tasks
 COPY templates ./templates
 COPY static ./static
+COPY docs/agent-guide.md ./docs/
 RUN python -m compileall -q mission_control ventures agents tasks
 
 USER mission

@@ -37,6 +37,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.prometheus),
+    path("skill.md", views.skill),
     path("api/schema", api.Schema.as_view(), name="schema"),
     path("api/docs", api.Docs.as_view(), name="docs"),
     path("api/v1/", include(api_calls)),
