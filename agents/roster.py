@@ -167,20 +167,24 @@ def note_seen(agent: Agent) -> None:
     if fresh and not agent.seen_offline:
         return
     try:
-        _write_seen(agent)
+        if _write_seen(agent):
+            agent.seen_offline, agent.version = False, agent.version + 1
     except (log.Busy, OperationalError):
         logger.info("no time to note that %s was seen", agent.slug)
 
 
 @log.verb
-def _write_seen(agent: Agent) -> None:
+def _write_seen(agent: Agent) -> bool:
+    """Whether it came back with this sign of life."""
     seen = Agent.objects.filter(pk=agent.pk).filter(
         Q(last_seen_at=None) | Q(last_seen_at__lt=Now() - timedelta(seconds=SEEN_EVERY_SECONDS)) | Q(seen_offline=True)
     )
     if not seen.update(last_seen_at=Now()) or not agent.seen_offline or not agent.claimed_at:
-        return
-    if Agent.objects.filter(pk=agent.pk, seen_offline=True).update(seen_offline=False, version=F("version") + 1):
+        return False
+    back = Agent.objects.filter(pk=agent.pk, seen_offline=True).update(seen_offline=False, version=F("version") + 1)
+    if back:
         log.record("agent.seen_again", Actor("agent", agent.slug, agent=agent), agent=agent.slug, title=agent.name)
+    return bool(back)
 
 
 def mark_offline() -> int:

@@ -25,13 +25,12 @@ class FleetOut(Answer):
     frozen_at = serializers.DateTimeField(allow_null=True)
     frozen_by = serializers.CharField(allow_null=True)
     reason = serializers.CharField(allow_blank=True)
-    head = serializers.IntegerField(help_text="The log's newest number.")
 
     @classmethod
     def shape(cls, thing: Fleet, call: Any) -> dict[str, Any]:
         return {
             "frozen": thing.frozen_at is not None, "frozen_at": iso(thing.frozen_at),
-            "frozen_by": thing.frozen_by or None, "reason": thing.frozen_reason, "head": thing.seq,
+            "frozen_by": thing.frozen_by or None, "reason": thing.frozen_reason,
         }  # fmt: skip
 
 

@@ -185,6 +185,14 @@ class Resource(APIView):
     content_negotiation_class = JsonOnly
     endpoints: Mapping[str, Endpoint] = {}
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().initial(request, *args, **kwargs)
+        finally:
+            actor = getattr(request, "_user", None)
+            if isinstance(actor, Actor):
+                callers.note_seen(actor)  # before any verb's transaction, also of a call that is refused
+
     def answer(self, request: Request, made: Endpoint, ids: dict[str, str]) -> HttpResponseBase:
         bare = is_bare(request)
         if made.bare_only and not bare:
@@ -252,9 +260,7 @@ class Resource(APIView):
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
         response.headers.setdefault("Content-Security-Policy", NOTHING_LOADS)
-        actor = getattr(request, "_user", None)
-        if isinstance(actor, Actor):
-            callers.note_seen(actor)
+        if isinstance(getattr(request, "_user", None), Actor):
             response.headers.setdefault("Cache-Control", "private, no-cache")
         return response
 

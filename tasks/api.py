@@ -850,7 +850,6 @@ def download(call: Call, code: str, number: int) -> HttpResponseBase:
 @endpoint("POST", needs=STEER, takes=shape.NothingIn, gives=shape.DeliverableOut, name="deliverable")
 def adopt(call: Call, code: str, number: int) -> Deliverable:
     """An orphaned result becomes a deliverable."""
-    _deliverable(call.actor, code, number)
     return transitions.adopt(call.actor, code, number)
 
 

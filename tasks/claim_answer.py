@@ -78,11 +78,9 @@ def answer_claim(
     """
     try:
         caller = actor or callers.identify(headers, callers.remote_of(remote, headers), query)
-        try:
-            return _answered(callers.require(caller, "work", "orchestrate", "operate"), headers, body, bare, waited)
-        finally:
-            if not waited:
-                callers.note_seen(caller)
+        if not waited:
+            callers.note_seen(caller)
+        return _answered(callers.require(caller, "work", "orchestrate", "operate"), headers, body, bare, waited)
     except Refused as refused:
         reply = idempotency.refusal(refused)
         return ClaimAnswer(*reply)
