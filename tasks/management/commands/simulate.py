@@ -29,7 +29,7 @@ class Command(BaseCommand):
         plan = Plan(url="")
         parser.add_argument("--agents", type=int, default=plan.agents, metavar="N", help=f"default {plan.agents}")
         parser.add_argument(
-            "--tasks", type=int, default=plan.tasks, metavar="M", help=f"to create, default {plan.tasks}"
+            "--tasks", type=int, metavar="M", help=f"to create, default {plan.tasks}; none with --forever"
         )
         parser.add_argument(
             "--seed", type=int, default=plan.seed, metavar="S", help="the same seed draws the same fates"
