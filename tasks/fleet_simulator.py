@@ -520,9 +520,9 @@ class Director:
 
     def leave(self) -> None:
         """Take back the keys that were made for this run."""
-        for slug, prefix in self.keys:
-            with contextlib.suppress(Lost, Stopped):
-                self.client.call("revoke_key", "DELETE", f"{API}/agents/{slug}/keys/{prefix}", tries=2)
+        with contextlib.suppress(Lost, Stopped):  # the server has gone before us
+            for slug, prefix in self.keys:
+                self.client.call("revoke_key", "DELETE", f"{API}/agents/{slug}/keys/{prefix}", tries=1)
         self.client.close()
 
     def _some(self, status: str, share: float) -> Iterator[dict[str, Any]]:
@@ -577,12 +577,16 @@ def run(plan: Plan, key: str, history: History, say: Callable[[str], None] = pri
     graveyard = Graveyard(fleet)
     waker = threading.Thread(target=graveyard.run, name="graveyard", daemon=True)
     waker.start()
+    if plan.with_parent:
+        threading.Thread(target=_end_with, args=(fleet, os.getppid()), daemon=True).start()
     try:
         _direct(fleet, director)
         fleet.over.set()
         _join(threads, 60)
         graveyard.closing.set()
         waker.join(ZOMBIE_PATIENCE)
+    except Stopped:
+        pass  # whoever started us is gone
     except KeyboardInterrupt:
         say("Ending: the agents give back what they hold …")
         fleet.over.set()
@@ -609,11 +613,9 @@ def work(fleet: Fleet, keys: dict[str, str]) -> list[threading.Thread]:
 def _direct(fleet: Fleet, director: Director) -> None:
     plan = fleet.plan
     end = time.monotonic() + plan.seconds if plan.seconds else None
-    told, parent = time.monotonic(), os.getppid()
+    told = time.monotonic()
     while end is None or time.monotonic() < end:
         fleet.gone.wait(1.0 if not plan.speed else 4.0)
-        if plan.with_parent and os.getppid() != parent:
-            return
         if plan.steering:
             director.steer()
         if not plan.forever and director.is_drained():
@@ -621,6 +623,14 @@ def _direct(fleet: Fleet, director: Director) -> None:
         if not plan.forever and time.monotonic() - told > 30:
             told = time.monotonic()
             fleet.say(f"{fleet.counts['claims']} claims, {fleet.counts['complete']} completed so far")
+
+
+def _end_with(fleet: Fleet, parent: int) -> None:
+    """End at once when that process is gone: it was the server, so there is nobody to give anything back to."""
+    while os.getppid() == parent and not fleet.gone.is_set():
+        fleet.gone.wait(1.0)
+    fleet.over.set()
+    fleet.gone.set()
 
 
 def _join(threads: list[threading.Thread], seconds: float) -> None:

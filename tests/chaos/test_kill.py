@@ -45,7 +45,8 @@ def test_the_server_and_clients_are_killed_for_long(product_on, tmp_path, long_s
     with Run(product, wanted, tmp_path / "run", processes=8) as run:
         run.work_for(long_seconds, harms=[(7, run.crash), (5, run.crowd.kill_one)])
         run.judge(least_refused=100, least_claims=500)
-    assert product.kills >= long_seconds / 15
+    assert product.kills >= 3
+    assert run.crowd.kills >= 3
 
 
 def test_postgresql_is_killed_under_load(product_on, tmp_path):

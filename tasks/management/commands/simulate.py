@@ -85,7 +85,8 @@ class Command(BaseCommand):
             history.close()
             if made:
                 keys.revoke(system("simulation"), made.agent, made.prefix)
-        self.stdout.write(fleet_simulator.summary(fleet))
+        if not plan.with_parent:
+            self.stdout.write(fleet_simulator.summary(fleet))
         if fleet.wrong:
             raise CommandError(f"{len(fleet.wrong)} answers were wrong.")
 
