@@ -79,7 +79,7 @@ def _compress(request: HttpRequest, response: HttpResponseBase) -> None:
         return
     accepted = request.headers.get("Accept-Encoding", "")
     if "br" in accepted:
-        response.content, response["Content-Encoding"] = brotli.compress(response.content, quality=4), "br"
+        response.content, response["Content-Encoding"] = brotli.compress(response.content, quality=5), "br"
     elif "gzip" in accepted:
         response.content, response["Content-Encoding"] = gzip.compress(response.content, 5, mtime=0), "gzip"
 
