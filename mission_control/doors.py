@@ -35,6 +35,7 @@ Shaper = Callable[[list[Event]], list[list[dict[str, Any]]]]
 IDLE_SECONDS = 15  # at least every so often a stream says where it is
 LOOK_SECONDS = 2  # between two looks at who may still be here and who is stuck
 SLOW_SECONDS = 10  # one write that takes longer ends the stream
+PATIENCE_SECONDS = 0.3  # for a client to say what it wants, before it is told everything
 PINGS_SECONDS = 0.5  # heartbeats are shown at most this often
 PIECE_BYTES = 64_000  # of one write
 COME_BACK = "The server restarts. Connect again with the last number."
@@ -57,7 +58,7 @@ open_streams: set[Stream] = set()
 
 @dataclass(frozen=True)
 class Door:
-    """How one address speaks. `at_once`: it delivers everything before anybody subscribes."""
+    """How one address speaks. `at_once`: it delivers everything unless the client says at once what it wants."""
 
     path: str
     shape: str
@@ -139,15 +140,19 @@ class Stream:
         name = "" if self.ventures is None and not self.is_pushed_to else self.visitor.actor.name
         self.audience = (self.packed_as, tuple(sorted(self.topics)), self.ventures, name)
 
-    async def deliver_from(self, since: int | None, topics: Iterable[str]) -> None:
+    async def deliver_from(self, since: int | None, topics: Iterable[str], *, instead: bool = False) -> None:
         """Add topics and deliver from `since` (None: from now on), what was delivered before left out.
 
-        Runs until the stream ends. TooOld.
+        `instead`: the topics there were are dropped. Runs until the stream ends. TooOld.
         """
         before = dict(self.topics)
+        if instead:
+            self.topics = {}
         if self.cursor is None:
             self.cursor = await live.head() if since is None else since
         begin = self.cursor if since is None else since
+        if begin > self.cursor:
+            await _check_cursor(begin)
         for topic in topics:
             self.topics[topic] = min(begin, before.get(topic, begin))
         self.settled = max(self.topics.values(), default=0)
@@ -294,6 +299,7 @@ class Socket(Stream):
     def __init__(self, door: Door, send: Send, write_frames: Callable[[bytes], bool] | None = None) -> None:
         super().__init__(door, send)
         self.write_frames = write_frames
+        self.by_default = False  # it is told everything because it has not said what it wants
 
     @property
     def is_pushed_to(self) -> bool:
@@ -379,18 +385,23 @@ class Socket(Stream):
         if self.pump is not None:
             self.pump.cancel()
             await asyncio.wait({self.pump})
-        if self.door.at_once and set(self.topics) == {"all"}:
-            self.topics = {}
-        known = sorted({*self.topics, *topics})
+        instead, self.by_default = self.by_default, False
+        known = sorted(set(topics) if instead else {*self.topics, *topics})
         await self.say({"type": "subscribed", "channels": known, "seq": await live.head()})
-        self.resume(since, topics)
+        self.resume(since, topics, instead=instead)
 
-    def resume(self, since: int | None, topics: list[str]) -> None:
-        self.pump = self.loop.create_task(self._pump(since, topics))
+    def resume(self, since: int | None, topics: list[str], *, instead: bool = False) -> None:
+        self.pump = self.loop.create_task(self._pump(since, topics, instead))
 
-    async def _pump(self, since: int | None, topics: list[str]) -> None:
+    def begin_by_default(self, since: int) -> None:
+        """Everything from `since` on, to a client that has not said what it wants."""
+        if self.pump is None and not self.over:
+            self.by_default = True
+            self.resume(since, ["all"])
+
+    async def _pump(self, since: int | None, topics: list[str], instead: bool) -> None:
         try:
-            await self.deliver_from(since, topics)
+            await self.deliver_from(since, topics, instead=instead)
         except TooOld as old:
             await self.say({**_too_old(old), "type": "gone"})
             self.pump = None  # it ends by itself
@@ -438,10 +449,13 @@ async def _greet(socket: Socket, query: dict[str, list[str]]) -> None:
         return
     door, actor = socket.door, socket.visitor.actor
     you = {"type": actor.type, "name": actor.name}
-    await socket.say({"type": door.hello, "head": await live.head(), **_now(), "you": you})
+    head = await live.head()
+    await socket.say({"type": door.hello, "head": head, **_now(), "you": you})
     try:
-        if door.at_once or "since" in query or "channels" in query:
+        if "since" in query or "channels" in query:
             await socket.subscribe(_topics_in(query), _since(query.get("since", [None])[-1]))
+        elif door.at_once:
+            socket.loop.call_later(PATIENCE_SECONDS, socket.begin_by_default, head)
         elif socket.is_pushed_to:
             socket.resume(None, [])
     except Invalid as invalid:

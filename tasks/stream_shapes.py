@@ -40,7 +40,8 @@ class _Nouns:
             for session in (
                 Session.objects.filter(key__in=keys).select_related("agent", "task", "parent").order_by("pk")
             ):
-                self.sessions[session.agent.slug, session.key] = session  # the newest of a key that was used again
+                code = session.task.code if session.task else ""
+                self.sessions[code, session.key] = session  # the newest of a key that was used again
         numbers = [(e.task, e.data.get("number")) for e in events if e.kind == "deliverable.added"]
         self.deliverables: dict[tuple[str, int], Deliverable] = {}
         if numbers:
@@ -55,7 +56,7 @@ class _Nouns:
         return task_shape(task, self.around, self.moment, bare=self.bare)
 
     def session(self, event: Event) -> Message:
-        session = self.sessions.get((event.agent, event.session))
+        session = self.sessions.get((event.task, event.session))
         if session is None:
             return {"id": event.session, "agent": event.agent, "task": event.task or None, **event.data}
         return session_shape(session)
