@@ -76,6 +76,8 @@ function isHalfTyped(field) {
   return field.type !== "hidden" && field.value !== field.defaultValue;
 }
 
+const isInUse = (place) => place?.contains(document.activeElement);
+
 htmx.registerExtension("keep-what-is-typed", {
   htmx_before_morph_node: (node, { newNode }) => {
     if (node.matches?.("[data-edit-form]:not([hidden])")) return false; // being written in
@@ -84,5 +86,11 @@ htmx.registerExtension("keep-what-is-typed", {
     return false;
   },
   // Whether something is unfolded is the reader's business, not the server's.
-  htmx_before_morph_attr: (node, { attrName }) => !(attrName === "open" && node.matches("dialog, details")) && !(attrName === "hidden" && node.matches("[data-view], [data-edit-form]")) && attrName !== "aria-expanded",
+  htmx_before_morph_attr: (node, { attrName }) => {
+    if (attrName === "open") return !node.matches("dialog, details");
+    if (attrName === "aria-expanded") return false;
+    if (attrName !== "hidden") return true;
+    if (node.dataset.reveal) return !isInUse(document.getElementById(node.dataset.reveal));
+    return !node.matches("[data-view], [data-edit-form]") && !isInUse(node);
+  },
 });

@@ -104,6 +104,18 @@ def test_half_typed_text_survives_changes_by_others(sign_in: Callable[..., Perso
     assert server.one("SELECT description FROM tasks_task WHERE code = ?", code) == "second, not yet sent"
 
 
+def test_a_field_that_was_just_opened_stays_open(sign_in: Callable[..., Person]):
+    olivia, oscar = sign_in("olivia"), sign_in("oscar")
+    oscar.open("/agents")
+    code = olivia.new_task("No deadline yet", status="inbox")
+    page = olivia.open(f"/tasks/{code}")
+    page.get_by_text("Set a deadline").click()
+    oscar.post(f"/tasks/{code}/edit", priority="urgent")
+    expect(page.locator(f"#priority-{code}")).to_have_value("urgent")
+    expect(page.locator(f"#deadline-{code}")).to_be_visible()
+    expect(page.get_by_text("Set a deadline")).to_be_hidden()
+
+
 def test_a_save_over_somebody_elses_description_is_refused(sign_in: Callable[..., Person], server: Server):
     olivia, oscar = sign_in("olivia"), sign_in("oscar")
     oscar.open("/agents")
