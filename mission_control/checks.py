@@ -42,6 +42,8 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         )
     if len(settings.SECRET_KEY) < 32:
         found.append(Error("SECRET_KEY is shorter than 32 characters.", id="mission_control.E004"))
+    if len(settings.LOG_KEY) < 32:
+        found.append(Error("LOG_KEY is shorter than 32 characters.", id="mission_control.E011"))
     if settings.LOG_KEY == settings.SECRET_KEY:
         found.append(
             Error("LOG_KEY must not be the same as SECRET_KEY: who has one would hold both.", id="mission_control.E005")

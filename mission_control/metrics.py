@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from mission_control import chores, doors, live, log
@@ -24,6 +24,7 @@ seconds = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )  # fmt: skip
 claims = Counter("mission_control_claims", "Answers to a claim", ["outcome"], registry=registry)
+waiting = Gauge("mission_control_waiting", "Requests that wait for work", registry=registry)
 swept = Counter("mission_control_swept", "Leases seen by the sweep of this process", ["outcome"], registry=registry)
 
 

@@ -117,6 +117,7 @@ class Line:
         gone = asyncio.ensure_future(_until_disconnect(receive))
         waiter = Waiter(fit, greedy)
         self.waiters[waiter] = None
+        metrics.waiting.set(len(self.waiters))
         self._watch(loop)
         try:
             reply = first
@@ -142,6 +143,7 @@ class Line:
         finally:
             gone.cancel()
             del self.waiters[waiter]
+            metrics.waiting.set(len(self.waiters))
 
     def _was_in_vain(self, waiter: Waiter, fit: Fit, loop: asyncio.AbstractEventLoop) -> None:
         """It is asked again later and later while what it could take goes to others or is held back."""

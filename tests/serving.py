@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,23 @@ class Served(Product):
 
     def stream(self, path: str, key: str = "", timeout: float = 20, **headers: str) -> EventSource:
         return EventSource(self.port, path, key, timeout, headers)
+
+    @property
+    def waiting(self) -> int:
+        """How many stand in the line for work."""
+        return int(self.metric("mission_control_waiting"))
+
+    def metric(self, name: str) -> float:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=20) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(f"{name} "):
+                    return float(line.split()[-1])
+        raise AssertionError(f"/metrics has no {name}")
+
+    @property
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def threads(self) -> int:
