@@ -145,7 +145,7 @@ class AgentOut(Answer):
     owner = serializers.CharField(allow_null=True)
     last_seen_at = serializers.DateTimeField(allow_null=True)
     heartbeat_interval = serializers.IntegerField(allow_null=True)
-    available_hours = serializers.JSONField(allow_null=True)
+    available_hours = serializers.JSONField()
     max_concurrent = serializers.IntegerField(allow_null=True)
     token_budget = serializers.IntegerField(allow_null=True)
     tokens_used = serializers.IntegerField()

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -369,6 +370,7 @@ def limited(call: Call, name: str, most: int, seconds: int) -> None:
     callers.within(name, call.remote, most, seconds)
 
 
+@csrf_exempt
 def no_such_route(request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
     """Every address under /api that is none, in the shape of every other refusal."""
     hint = " Leave the slash at the end out." if request.path.endswith("/") else ""

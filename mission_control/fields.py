@@ -165,7 +165,11 @@ class AnyJson(serializers.Field[Any, Any, Any, Any]):
     """Any JSON value, kept as it is."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"required": False, "allow_null": True, **options})
+        super().__init__(**{"required": False, **options})
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        """null is a value like any other."""
+        return (True, None) if data is None else super().validate_empty_values(data)
 
     def to_internal_value(self, data: Any) -> Any:
         return data

@@ -104,7 +104,13 @@ def _answer(made: Any) -> Any:
     if page and made.paged:
         fields["next"] = serializers.CharField(allow_null=True, help_text="Cursor of the following page.")
     name = "".join(word.capitalize() for word in f"{made.act.__module__.split('.')[0]}_{made.act.__name__}".split("_"))
-    return inline_serializer(name=f"{name}Answer", fields=fields)
+    answer = inline_serializer(name=f"{name}Answer", fields=fields)
+    if not made.lists:
+        return answer
+    many = inline_serializer(name=f"{name}AnswerToAList", fields={f"{made.name}s": one(many=True)})
+    return PolymorphicProxySerializer(
+        component_name=f"{name}AnswerOrList", serializers=[answer, many], resource_type_field_name=None, many=False
+    )
 
 
 def _parameters(made: Any) -> list[OpenApiParameter]:

@@ -67,8 +67,10 @@ def check_stages() -> list[Stage]:
     ]
 
 
-def unit_on_sqlite() -> Stage:
-    return Stage("unit tests, SQLite", UNIT, counts_tests=True, seconds_allowed=600, surroundings=_sqlite)
+def unit_on_sqlite(*selection: str) -> Stage:
+    return Stage(
+        "unit tests, SQLite", [*UNIT, *selection], counts_tests=True, seconds_allowed=600, surroundings=_sqlite
+    )
 
 
 def unit_on_postgresql() -> Stage:
@@ -86,7 +88,7 @@ def browser() -> Stage:
 
 def stages(which: str) -> list[Stage]:
     if which == "fast":
-        return [*check_stages()[:2], unit_on_sqlite()]
+        return [*check_stages()[:2], unit_on_sqlite("-m", "not fuzz")]
     if which == "check":
         return check_stages()
     if which == "chaos":
