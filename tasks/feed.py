@@ -57,7 +57,9 @@ def _to(activity: Activity) -> str:
 
 
 def _changed(_: Activity, data: dict[str, Any]) -> str:
-    names = [FIELD_WORDS.get(name, name.replace("_", " ")) for name in data.get("after", {})]
+    names = sorted(
+        FIELD_WORDS.get(name, name.replace("_", " ")) for name in data.get("after", {})
+    )  # the order of keys is the database's own
     return f"changed {', '.join(names)}" if names else "changed it"
 
 
