@@ -69,12 +69,12 @@ def check_stages() -> list[Stage]:
 
 def unit_on_sqlite(*selection: str) -> Stage:
     return Stage(
-        "unit tests, SQLite", [*UNIT, *selection], counts_tests=True, seconds_allowed=600, surroundings=_sqlite
+        "unit tests, SQLite", [*UNIT, *selection], counts_tests=True, seconds_allowed=1200, surroundings=_sqlite
     )
 
 
 def unit_on_postgresql() -> Stage:
-    return Stage("unit tests, PostgreSQL", UNIT, counts_tests=True, seconds_allowed=600, surroundings=_postgresql)
+    return Stage("unit tests, PostgreSQL", UNIT, counts_tests=True, seconds_allowed=1200, surroundings=_postgresql)
 
 
 def chaos(*selection: str, seconds_allowed: int) -> Stage:
@@ -83,7 +83,7 @@ def chaos(*selection: str, seconds_allowed: int) -> Stage:
 
 
 def browser() -> Stage:
-    return Stage("browser tests", [*PYTEST, "tests/e2e"], True, seconds_allowed=600, surroundings=_chromium)
+    return Stage("browser tests", [*PYTEST, "tests/e2e"], True, seconds_allowed=1200, surroundings=_chromium)
 
 
 def stages(which: str) -> list[Stage]:
@@ -95,7 +95,7 @@ def stages(which: str) -> list[Stage]:
         return [chaos("-v", seconds_allowed=4 * 3600)]
     if which == "all":
         unit = [unit_on_sqlite(), unit_on_postgresql()]
-        return [*check_stages(), *unit, chaos("-m", "smoke", seconds_allowed=300), browser()]
+        return [*check_stages(), *unit, chaos("-m", "smoke", seconds_allowed=600), browser()]
     raise SystemExit(__doc__)
 
 
