@@ -43,6 +43,7 @@ PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 TRUST_PROXY = env.bool("TRUST_PROXY", default=False)  # X-Forwarded-Proto and -For are believed only then
+DEMO = env.bool("DEMO", default=False)
 OPEN_MODE = env.bool("MISSION_CONTROL_OPEN", default=False)
 if PUBLIC_URL.startswith(("http://", "https://")):
     _public_host = PUBLIC_URL.split("://", 1)[1].split("/")[0].rsplit(":", 1)[0]

@@ -54,6 +54,7 @@ from tasks.claiming import Claim, Wish
 from tasks.leases import PLAIN, Fence
 from tasks.models import Deliverable, Dependency, Session, Task
 from tasks.shapes import EXECUTION_STATES, claim_shape
+from tasks.transitions import visible
 from tasks.vocabulary import (
     ASSIGNED,
     BLOCKED,
@@ -186,13 +187,6 @@ _NARROWING: dict[str, Callable[[Any, Any, Actor], Any]] = {
 def read_task(call: Call, code: str) -> Task:
     """Read one task. Its ETag goes into If-Match of a PATCH."""
     return visible(call.actor, code)
-
-
-def visible(actor: Actor, code: str) -> Task:
-    task = Task.objects.visible_to(actor).select_related(*BESIDE).filter(code=code).first()
-    if task is None:
-        raise NotThere("There is no such task.")
-    return task
 
 
 # ── create, change, delete ──────────────────────────────────────────────────────────────────────────────────────────

@@ -425,12 +425,12 @@ def heartbeat(actor: Actor, code: str, fence: Fence = PLAIN) -> Task:
 
     One guarded statement without a lock of its own. `lease_lost`, `cancelled` or `paused` when the lease is not live.
     """
-    task = _seen(actor, code)
+    task = visible(actor, code)
     if not leases.is_held(actor, task, fence):
         raise leases.lost(actor, task, fence)
     task.lease_expires_at = leases.extend(task)
     if task.lease_expires_at is None:  # it ended between the two statements
-        raise leases.lost(actor, _seen(actor, code), fence)
+        raise leases.lost(actor, visible(actor, code), fence)
     task.heartbeat_at = task.db_now
     live.ping({"task": task.code, "lease_expires_at": task.lease_expires_at, "heartbeat_at": task.heartbeat_at})
     return task
@@ -1020,12 +1020,13 @@ def _reaches(start: int, goal: int) -> bool:
 
 def lock(actor: Actor, code: str) -> Task:
     """The task, locked until the commit. NotThere: unknown, or not for this caller."""
-    return _seen(actor, code, lock=True)
+    return visible(actor, code, lock=True)
 
 
-def _seen(actor: Actor, code: str, *, lock: bool = False) -> Task:
-    visible, values = visible_sql(actor)
-    found = read(f"t.code = %s AND {visible}", [code, *values], lock=lock)
+def visible(actor: Actor, code: str, *, lock: bool = False) -> Task:
+    """The task with its venture. NotThere: unknown, or not for this caller."""
+    seen, values = visible_sql(actor)
+    found = read(f"t.code = %s AND {seen}", [code, *values], lock=lock)
     if not found:
         raise NotThere("There is no such task.")
     task = found[0]

@@ -92,10 +92,10 @@ def stages(which: str) -> list[Stage]:
     if which == "check":
         return check_stages()
     if which == "chaos":
-        return [chaos("-v", seconds_allowed=4 * 3600)]
+        return [chaos("-v", "-s", seconds_allowed=4 * 3600)]
     if which == "all":
         unit = [unit_on_sqlite(), unit_on_postgresql()]
-        return [*check_stages(), *unit, chaos("-m", "smoke", seconds_allowed=600), browser()]
+        return [*check_stages(), *unit, chaos("-m", "smoke", "-n", "2", seconds_allowed=600), browser()]
     raise SystemExit(__doc__)
 
 

@@ -24,7 +24,7 @@ SLEEPER = Path(__file__).parent / "sleeper.py"
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize(("kind", "claimers", "tasks"), [("postgresql", 64, 1000), ("sqlite", 8, 400)])
+@pytest.mark.parametrize(("kind", "claimers", "tasks"), [("postgresql", 64, 700), ("sqlite", 8, 250)])
 def test_the_server_and_clients_are_killed_under_load(product_on, tmp_path, kind, claimers, tasks):
     product, zombies = product_on(kind), 80 / tasks  # each writes two or three times
     with Run(product, plan(url=product.url, agents=claimers, tasks=tasks, zombies=zombies), tmp_path / "run") as run:

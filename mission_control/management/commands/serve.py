@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -23,7 +24,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default=settings.HOST, help="address to listen on (HOST)")
         parser.add_argument("--port", type=int, default=settings.PORT, help="port, 0 for a free one (PORT)")
-        parser.add_argument("--demo", action="store_true", help="fill an empty database with a fleet that works")
+        parser.add_argument(
+            "--demo",
+            action="store_true",
+            default=settings.DEMO,
+            help="fill an empty database with a fleet that works (DEMO)",
+        )
         parser.add_argument("--no-chores", action="store_true", help="leave the chores to manage.py worker")
 
     def handle(self, *, host: str, port: int, demo: bool, no_chores: bool, **_: Any) -> None:
@@ -35,14 +41,15 @@ class Command(BaseCommand):
         starting.collect_static(self._say)
         if demo:
             call_command("seed_demo", stdout=self.stdout)
-        address = _address(host, listener.getsockname()[1])
+        here = _address_of(listener)
+        address = settings.PUBLIC_URL or here
         link = first_run.new_link()
         with contextlib.ExitStack() as until_the_end:
 
             def started() -> None:
                 self._greet(address, link)
                 if demo:
-                    until_the_end.callback(_stop, _simulate(address))
+                    until_the_end.callback(_stop, _simulate(here))
 
             server.run(listener, with_chores=not no_chores, started=started)
 
@@ -64,9 +71,9 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _address(host: str, port: int) -> str:
-    if settings.PUBLIC_URL:
-        return str(settings.PUBLIC_URL)
+def _address_of(listener: socket.socket) -> str:
+    """On this machine."""
+    host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)
     return f"http://{shown}:{port}"
 
