@@ -476,7 +476,7 @@ async def head() -> int:
 
 
 def with_connection(work: Callable[..., Any], *args: Any) -> Any:
-    close_old_connections()
+    """Call it in a thread of ours; the connection it used goes back to the pool, a broken one is closed."""
     try:
         return work(*args)
     finally:

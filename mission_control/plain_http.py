@@ -16,7 +16,6 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
 from mission_control.errors import Refused
@@ -216,12 +215,3 @@ def _next(rest: Iterator[bytes]) -> bytes | None:
 
 def _nothing() -> None:
     pass
-
-
-def in_request(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call it in a thread the way a request is: its connection is fresh before and goes back afterwards."""
-    request_started.send(sender=PlainHTTP)
-    try:
-        return work(*args, **kwargs)
-    finally:
-        request_finished.send(sender=PlainHTTP)

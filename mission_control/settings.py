@@ -143,6 +143,7 @@ else:
         " -c plan_cache_mode=force_generic_plan",
     }
 DATABASES = {"default": _database}
+DATABASE_WAIT_SECONDS = env.int("DATABASE_WAIT_SECONDS", default=15)  # at the start, for one that is still starting
 
 # ── live path and cache: in memory on one machine, Redis or Valkey beyond it ────────────────────────────────────────
 REDIS_URL = env.str("REDIS_URL", default="")

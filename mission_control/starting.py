@@ -18,9 +18,8 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from mission_control.static import UNUSED
+from mission_control import static
 
-WAIT_SECONDS = 15  # for a database that is still starting
 ADVISORY_LOCK = (7077, 2)  # one migrates, the others wait and find it done
 
 
@@ -62,7 +61,7 @@ def collect_static(say: Callable[[str], object]) -> None:
         if stamp.exists() and stamp.read_text() == now:
             return
         say("Collecting static files …")
-        call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=list(UNUSED))
+        call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=list(static.UNUSED))
         stamp.write_text(now)
 
 
@@ -72,7 +71,7 @@ def _line(message: checks.CheckMessage) -> str:
 
 
 def _wait_for_database() -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + settings.DATABASE_WAIT_SECONDS
     while True:
         try:
             connection.ensure_connection()
@@ -112,8 +111,9 @@ def _alone(path: Path) -> Iterator[None]:
 def _fingerprint() -> str:
     """Of names, sizes and times of all static files, and of how they are stored."""
     digest = hashlib.sha256(settings.STORAGES["staticfiles"]["BACKEND"].encode())
+    digest.update(Path(static.__file__).read_bytes())  # another way of making them
     for finder in get_finders():
-        for name, storage in finder.list(list(UNUSED)):
+        for name, storage in finder.list(list(static.UNUSED)):
             status = os.stat(storage.path(name))
             digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()

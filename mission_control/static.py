@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import brotli
+from django.core.files.base import ContentFile
 from whitenoise.compress import Compressor
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 # What no page of ours names: the browsable API, another htmx, another documentation page.
 UNUSED = ("rest_framework", "django_htmx", "redoc")
 BEST_BELOW_BYTES = 200_000  # the best compression of the API documentation's script alone would take seconds
+
+OURS = ("js/", "css/")  # third-party files are sent as they came
+COMMENT = re.compile(r"^[ \t]*(?:/\*.*?\*/|//[^\n]*)[ \t]*\n", re.MULTILINE | re.DOTALL)
+STYLES = "css/app.css"  # names what it is made of
+IMPORT = re.compile(r'^@import url\("([a-z]+\.[0-9a-f]{12}\.css)"\);\n', re.MULTILINE)
+
+
+def without_comments(source: str) -> str:
+    """Scripts and styles without the comments that have lines of their own: a tenth of what a page weighs.
+
+    Only whole lines go, so nothing inside a string or behind code is touched. No string of ours may span lines and
+    begin one of them with two slashes.
+    """
+    return COMMENT.sub("", source)
 
 
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
@@ -22,6 +40,19 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
 
     manifest_strict = False
     support_js_module_import_aggregation = True
+
+    def _save(self, name: str, content: Any) -> str:
+        if name.startswith(OURS) and name.endswith((".js", ".css")):
+            source = b"".join(content.chunks()).decode()  # from its beginning, whoever read it before
+            content = ContentFile(without_comments(source).encode())
+        return str(super()._save(name, content))
+
+    def post_process_with_compression(self, files: Iterable[Any]) -> Iterator[Any]:
+        """Joins the style sheets between hashing, which names each file by its content, and compressing."""
+        hashed = list(files)
+        path = Path(self.path(self.hashed_files[self.hash_key(STYLES)]))
+        path.write_text(IMPORT.sub(lambda match: (path.parent / match[1]).read_text(), path.read_text()))
+        yield from super().post_process_with_compression(iter(hashed))
 
     def create_compressor(self, **options: Any) -> Compressor:
         return _Compressor(**options)

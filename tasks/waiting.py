@@ -26,7 +26,7 @@ from mission_control import callers, idempotency, live, log, metrics, sql, stric
 from mission_control.doors import Receive, Scope, Send, answer
 from mission_control.errors import Invalid, Refused
 from mission_control.live import Event
-from mission_control.plain_http import in_request, read_bytes
+from mission_control.plain_http import read_bytes
 from tasks import claiming
 from tasks.claim_answer import ClaimAnswer, answer_claim, read_wish
 from tasks.claiming import Wish
@@ -262,7 +262,7 @@ async def claim(line: Line, threads: ThreadPoolExecutor, scope: Scope, receive: 
         "remote": (scope.get("client") or ("",))[0],
         "query": scope["query_string"].decode("latin-1"),
     }
-    attempt = functools.partial(in_request, _try_claim, call)
+    attempt = functools.partial(live.with_connection, _try_claim, call)
     loop = asyncio.get_running_loop()
     reply: ClaimAnswer | None
     reply, fit = await loop.run_in_executor(threads, attempt, 0.0)
@@ -310,7 +310,7 @@ async def listen(line: Line, threads: ThreadPoolExecutor, scope: Scope, receive:
         "remote": (scope.get("client") or ("",))[0],
         "query": scope["query_string"].decode("latin-1"),
     }
-    attempt = functools.partial(in_request, _try_listen, call)
+    attempt = functools.partial(live.with_connection, _try_listen, call)
     loop = asyncio.get_running_loop()
     reply: ClaimAnswer | None
     reply, found = await loop.run_in_executor(threads, attempt, 0.0)

@@ -63,6 +63,13 @@ class Api:
         return self.call("DELETE", path, body, **headers)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever starts the product as a process of its own is slow."""
+    for item in items:
+        if "make_product" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def static_files_under_their_plain_names() -> Iterator[None]:
     """Pages are rendered without having collected and hashed the static files first; `serve` does that in real runs."""

@@ -13,6 +13,8 @@ import redis
 
 from tests import servers
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(servers.__file__)
 
 
