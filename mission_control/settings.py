@@ -259,6 +259,8 @@ SPECTACULAR_SETTINGS = {
         "DeliverableType": "tasks.vocabulary.DELIVERABLE_TYPES",
         "SessionType": "tasks.vocabulary.SESSION_TYPES",
         "ActorType": "mission_control.actors.TYPES",
+        "BlockKind": "tasks.vocabulary.BLOCK_KINDS",
+        "ContextKind": "tasks.vocabulary.CONTEXT_KINDS",
     },
     "PATH_CONVERTER_OVERRIDES": {
         "code": {"type": "string", "pattern": "^[a-z0-9]{8}$"},

@@ -49,6 +49,7 @@ def _sign(activity: Activity) -> str:
     noun = activity.kind.split(".")[0]
     return {
         "deliverable": "i-clip", "dependency": "i-link", "session": "i-agents", "cost": "i-clock", "agent": "i-agents",
+        "participant": "i-agents", "context": "i-link",
     }.get(noun, "i-edit")  # fmt: skip
 
 
@@ -103,8 +104,19 @@ SENTENCES: dict[str, Callable[[Activity, dict[str, Any]], str]] = {
     "dependency.removed": lambda a, d: f"no longer makes it wait for {d.get('depends_on')}",
     "deliverable.added": lambda a, d: f"handed over {d.get('title')}" + (" (orphaned)" if d.get("orphaned") else ""),
     "deliverable.adopted": lambda a, d: f"adopted {a.message}",
+    "comment.added": lambda a, d: "commented",
+    "participant.joined": lambda a, d: f"joined as {d.get('role')}",
+    "context.shared": lambda a, d: f"shared {d.get('key')}",
+    "note.added": lambda a, d: "took a note",
+    "checkpoint.posted": lambda a, d: "posted a checkpoint",
+    "finding.shared": lambda a, d: "found out",
     "session.started": lambda a, d: f"spawned {a.session}",
     "session.ended": lambda a, d: f"ended {a.session}",
     "cost.recorded": _spent,
 }
-SAY_IT_ALL = {"deliverable.added", "deliverable.adopted"}  # the message is in the sentence already
+SAY_IT_ALL = {
+    "deliverable.added",
+    "deliverable.adopted",
+    "participant.joined",
+    "context.shared",
+}  # the message is in the sentence already

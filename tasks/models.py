@@ -1,4 +1,7 @@
-"""Tasks with their lease, their queue lanes, dependencies, sessions and deliverables. Not: how any of it changes."""
+"""Tasks with their lease, their queue lanes, dependencies, sessions and deliverables. Not: how any of it changes.
+
+What a team writes about a task is in collaboration_models.py.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,11 @@ from django.db.models.functions import Now
 from agents.models import Agent
 from mission_control import sql
 from mission_control.actors import Actor
-from tasks import search, vocabulary
+from tasks import (
+    collaboration_models,  # noqa: F401  # Django knows the models that this module has loaded
+    search,
+    vocabulary,
+)
 from tasks.vocabulary import ASSIGNED, IN_PROGRESS, INBOX, OPEN, READY
 from ventures.models import Venture
 
@@ -186,6 +193,7 @@ class Task(models.Model):
     failures = models.PositiveIntegerField(default=0)
     generation = models.PositiveIntegerField(default=1)  # raised by reopen
     deliverable_count = models.PositiveIntegerField(default=0)  # also the number of the newest one
+    comment_count = models.PositiveIntegerField(default=0)
     version = models.PositiveIntegerField(default=1)  # raised by every recorded change: the ETag
     created_at = models.DateTimeField(db_default=Now())
 

@@ -84,8 +84,8 @@ TASK_NAMES = {
 TASK_READ_ONLY = (
     "id", "execution_state", "holder", "held_by", "session_locked_at", "lease_expires_at", "heartbeat_at", "blockers_open",
     "blocked_kind", "blocked_reason", "paused_reason", "failures", "not_before", "generation", "actual_cost",
-    "tokens_used", "progress_percent", "progress_step", "completion_summary", "output", "deliverable_count", "version",
-    "created_at", "status_changed_at", "assigned_agent_name", "updated_at",
+    "tokens_used", "progress_percent", "progress_step", "completion_summary", "output", "deliverable_count", "comment_count",
+    "version", "created_at", "status_changed_at", "assigned_agent_name", "updated_at",
 )  # fmt: skip
 
 
@@ -453,6 +453,7 @@ class TaskOut(Answer):
     output = serializers.JSONField()
     branch = _text(allow_blank=True)
     deliverable_count = serializers.IntegerField()
+    comment_count = serializers.IntegerField()
     version = serializers.IntegerField()
     created_at = serializers.DateTimeField()
     status_changed_at = serializers.DateTimeField()

@@ -132,6 +132,7 @@ def task_shape(task: Task, around: Around, moment: datetime, *, bare: bool = Fal
         "output": task.output,
         "branch": task.branch,
         "deliverable_count": task.deliverable_count,
+        "comment_count": task.comment_count,
         "version": task.version,
         "created_at": iso(task.created_at),
         "status_changed_at": iso(task.status_changed_at),

@@ -1256,9 +1256,12 @@ def _write(task: Task, **changes: Any) -> None:
         setattr(task, name, value)
 
 
-def note(task: Task, kind: str, actor: Actor, **fields: Any) -> Activity:
-    """Something beside the task itself (a session, a line by hand): raises its version and records it. It is locked."""
-    _write(task)
+def note(task: Task, kind: str, actor: Actor, *, writes: dict[str, Any] | None = None, **fields: Any) -> Activity:
+    """Something beside the task itself (a session, a line by hand): raises its version and records it. It is locked.
+
+    `writes`: columns that count or show it on the task.
+    """
+    _write(task, **(writes or {}))
     return _record(task, kind, actor, **fields)
 
 

@@ -7,6 +7,7 @@ from django.urls.converters import StringConverter
 
 from mission_control.endpoints import resource
 from tasks import api, views
+from tasks import collaboration_api as team
 
 
 class TaskCode(StringConverter):
@@ -76,6 +77,14 @@ api_urls: list[URLPattern] = [
         resource(api.list_dependencies, api.add_dependency, api.remove_dependency_named),
     ),
     path("tasks/<code:code>/dependencies/<code:before>", resource(api.remove_dependency)),
+    path("tasks/<code:code>/comments", resource(team.list_comments, team.add_comment)),
+    path("tasks/<code:code>/participants", resource(team.list_participants, team.add_participant)),
+    path("tasks/<code:code>/join", resource(team.join)),
+    path("tasks/<code:code>/sync", resource(team.sync)),
+    path("tasks/<code:code>/discover", resource(team.discover)),
+    path("tasks/<code:code>/context", resource(team.list_context, team.share_context)),
+    path("tasks/<code:code>/context/<path:key>", resource(team.read_context)),
+    path("tasks/<code:code>/notes", resource(team.list_notes, team.add_note)),
     path("tasks/<code:code>/usage", resource(api.report_task_usage)),
     path("usage", resource(api.report_usage)),
     path("sessions", sessions),

@@ -32,6 +32,14 @@ PRIORITY_WORDS = {**{word: rank for rank, word in PRIORITIES.items()}, "normal":
 BLOCK_KINDS = ("needs_input", "dependency", "capability", "transient")
 DELIVERABLE_TYPES = ("file", "url", "artifact")
 SESSION_TYPES = ("primary", "subagent", "persistent")
+STEP_STATES = ("pending", "running", "done", "failed", "skipped")
+STEP_WORDS = {
+    "todo": "pending", "open": "pending", "not_started": "pending",
+    "in_progress": "running", "active": "running", "doing": "running", "current": "running",
+    "completed": "done", "complete": "done", "finished": "done", "checked": "done",
+    "error": "failed", "cancelled": "skipped", "canceled": "skipped",
+}  # fmt: skip
+CONTEXT_KINDS = ("requirement", "decision", "artifact", "share")
 SESSION_STATES = ("queued", "running", "waiting", "paused", "completed", "failed", "cancelled")
 
 # The board, left to right: key → (label, statuses). Cancelled shows only behind its filter.
@@ -67,6 +75,15 @@ def priority_named(word: object) -> int:
     raise ValueError("Unknown priority. Use one of: low, medium, high, urgent.")
 
 
+def step_state_named(word: str) -> str:
+    """The canonical state of a step of a plan. ValueError names the words there are."""
+    key = _folded(word)
+    state = STEP_WORDS.get(key, key)
+    if state not in STEP_STATES:
+        raise ValueError(f"Unknown state. Use one of: {', '.join(STEP_STATES)}.")
+    return state
+
+
 def _folded(word: str) -> str:
     return "_".join(word.strip().lower().replace("-", " ").replace("_", " ").split())
 
@@ -97,6 +114,7 @@ KINDS = (
     "task.expired", "task.failed", "task.blocked", "task.unblocked", "task.paused", "task.resumed", "task.completed",
     "task.accepted", "task.returned", "task.cancelled", "task.reopened", "task.retried", "task.deleted",
     "dependency.added", "dependency.removed", "deliverable.added", "deliverable.adopted", "activity.logged",
+    "comment.added", "participant.joined", "context.shared", "note.added", "checkpoint.posted", "finding.shared",
     "session.started", "session.updated", "session.ended", "agent.registered", "agent.claimed", "agent.changed",
     "agent.seen_again", "agent.went_offline", "venture.created", "venture.changed", "cost.recorded", "fleet.frozen",
     "fleet.thawed", "user.created", "user.changed", "user.deleted",

@@ -54,6 +54,13 @@ WHO: dict[tuple[str, str], set[str]] = {
     ("GET", "tasks/{code}/sessions"): READERS,
     ("GET", "tasks/{code}/dependencies"): READERS, ("POST", "tasks/{code}/dependencies"): WORKERS,
     ("DELETE", "tasks/{code}/dependencies"): WORKERS, ("DELETE", "tasks/{code}/dependencies/{before}"): STEERERS,
+    ("GET", "tasks/{code}/comments"): READERS, ("POST", "tasks/{code}/comments"): WORKERS,
+    ("GET", "tasks/{code}/participants"): READERS, ("POST", "tasks/{code}/participants"): WORKERS,
+    ("POST", "tasks/{code}/join"): WORKERS, ("POST", "tasks/{code}/sync"): WORKERS,
+    ("POST", "tasks/{code}/discover"): WORKERS,
+    ("GET", "tasks/{code}/context"): READERS, ("POST", "tasks/{code}/context"): WORKERS,
+    ("GET", "tasks/{code}/context/{key}"): READERS,
+    ("GET", "tasks/{code}/notes"): READERS, ("POST", "tasks/{code}/notes"): WORKERS,
     ("POST", "tasks/{code}/usage"): WORKERS, ("POST", "usage"): WORKERS,
     ("GET", "sessions"): READERS, ("GET", "sessions/{key}"): READERS, ("PATCH", "sessions/{key}"): WORKERS,
     ("DELETE", "sessions/{key}"): WORKERS,
@@ -220,6 +227,7 @@ def _valid(route: Route, task: Any) -> Any:
     return {
         "block": {"reason": "x"}, "return": {"reason": "x"}, "move": {"status": "inbox"}, "execution": {"action": "pause"},
         "activities": {"message": "x"}, "deliverables": {"title": "x"}, "subagent": {"session_key": "x"},
-        "dependencies": {"depends_on": task.code}, "{code}": {"title": "x"}, "{key}": {"summary": "x"},
+        "comments": {"text": "x"}, "notes": {"text": "x"}, "sync": {"message": "x"}, "discover": {"message": "x"},
+        "context": {"key": "x", "value": 1}, "dependencies": {"depends_on": task.code}, "{code}": {"title": "x"}, "{key}": {"summary": "x"},
         "{slug}": {"name": "x"},
     }.get(last, {})  # fmt: skip

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("mission_control", "ventures", "agents", "tasks")  # imports go left only
 ROOF = ("mission_control/urls.py", "mission_control/asgi.py")  # the two files that see every app
 HTTP_FILES = ("api.py", "serializers.py", "views.py", "forms.py", "urls.py", "admin.py", "waiting.py")
+HTTP_ENDINGS = ("_api.py", "_serializers.py")  # of one noun: collaboration_api.py beside its verbs in collaboration.py
 MODEL_SIGNALS = "django.db.models.signals"
 
 
@@ -141,11 +142,15 @@ def test_nothing_is_left_for_later():
 # ── roles ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def answers_requests(path: str) -> bool:
+    return Path(path).name in HTTP_FILES or path.endswith(HTTP_ENDINGS)
+
+
 def test_http_stays_in_the_files_for_it():
     """Verbs and models know nothing of requests: what they say to a person, they say by Refused."""
     wrong = []
     for path, tree in modules("ventures", "agents", "tasks"):
-        if Path(path).name in HTTP_FILES or "/management/" in path:
+        if answers_requests(path) or "/management/" in path:
             continue
         for name in imported(tree, path):
             if name.startswith(
@@ -159,7 +164,7 @@ def test_what_answers_requests_never_writes_by_itself():
     writes = ("create", "bulk_create", "update", "bulk_update", "delete", "get_or_create", "update_or_create", "save")
     wrong = []
     for path, tree in modules("ventures", "agents", "tasks"):
-        if Path(path).name not in HTTP_FILES:
+        if not answers_requests(path):
             continue
         for call in calls(tree, *writes):
             receiver = ast.unparse(call.func)
