@@ -245,6 +245,8 @@ def _inserted(name: str, slug: str, fields: dict[str, Any]) -> Agent:
         with log.step():
             return Agent.objects.create(name=name, slug=slug, created_at=log.now(), **fields)
     except IntegrityError:
+        if not Agent.objects.filter(slug=slug).exists():
+            raise
         raise Invalid({"slug": f"The slug {slug} is taken."}) from None
 
 

@@ -95,6 +95,7 @@ def _answered(caller: Actor, headers: Mapping[str, str], body: bytes, bare: bool
         nonlocal more
         asked = read_wish(body, bare)
         claimer = act_for(caller, asked.agent) if asked.agent else caller
+        _refuse_hidden(claimer, asked.wish.venture)
         claims = claim_next(claimer, asked.wish)
         if claims:
             return Reply(200, strict_json.write(claim_shape(claims, bare=bare, batch=asked.batch)), {})
@@ -108,6 +109,12 @@ def _answered(caller: Actor, headers: Mapping[str, str], body: bytes, bare: bool
     except _NothingYet:
         return ClaimAnswer(404 if bare else 200, strict_json.write(NOTHING_BARE if bare else NOTHING_V1), {}, more)
     return ClaimAnswer(*reply)
+
+
+def _refuse_hidden(claimer: Actor, venture: Venture | None) -> None:
+    """A venture that the agent may not see is not there for it, as in every other call."""
+    if venture and not Venture.objects.visible_to(claimer).filter(pk=venture.pk).exists():
+        raise Invalid({"venture": "There is no such venture."})
 
 
 class _NothingYet(Exception):

@@ -498,6 +498,13 @@ def test_a_wrong_wish_is_told_by_field(wrong, agent):
     assert not Task.objects.filter(status="in_progress").exists()
 
 
+def test_a_venture_that_the_agent_may_not_see_is_not_there_for_its_claims(api_of, stranger, ada, closed):
+    a_task(venture=closed)
+    asked = {"venture": closed.slug}
+    assert fields(api_of(stranger).post("/tasks/claim", asked)) == {"venture"}
+    assert api_of(ada).post("/tasks/claim", asked).json()["task"]["venture"] == closed.slug
+
+
 def test_a_person_claims_for_an_agent_only(api, ada):
     a_task()
     assert api.post("/tasks/claim", {}).status_code == 403
