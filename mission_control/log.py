@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
-import json
 import random
 import threading
 import time
@@ -35,6 +34,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 TRIES = 5
+_encode = DjangoJSONEncoder().encode
 COLUMNS = (
     "kind, level, actor_type, actor, venture, venture_from, task, agent, session, status_from, status_to, title,"
     " message, data"
@@ -172,7 +172,7 @@ def flush(moment: datetime | None = None) -> None:
     rows = [
         [
             a.kind, a.level, a.actor_type, a.actor, a.venture, a.venture_from, a.task, a.agent, a.session,
-            a.status_from, a.status_to, a.title, a.message, json.dumps(a.data, cls=DjangoJSONEncoder),
+            a.status_from, a.status_to, a.title, a.message, a.data,
         ]
         for a in pending
     ]  # fmt: skip
@@ -199,17 +199,18 @@ def _tell_when(before: int, head: int, moment: datetime) -> None:
 
 def _flush_postgresql(rows: list[list[Any]]) -> tuple[int, Any]:
     """One statement, so that the counter is held for one round trip and the commit. `at` is read after the lock."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    [(head, frozen_at)] = sql.rows(_FLUSH_POSTGRESQL, [len(rows), len(rows), *columns])
+    lines = _encode([dict(zip(_NAMES, row, strict=True)) for row in rows])
+    [(head, frozen_at)] = sql.rows(_FLUSH_POSTGRESQL, [len(rows), len(rows), lines])
     return head, frozen_at
 
 
-# The lines come as one array per column: the text, and with it the plan, is the same for any number of them.
+# The lines come as one JSON text: the statement, and with it the plan, is the same for any number of them.
+_NAMES = COLUMNS.split(", ")
 _FLUSH_POSTGRESQL = (
     "WITH head AS (UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at),"  # noqa: S608  # constants
     f" written AS (INSERT INTO mission_control_activity (seq, {COLUMNS}, at)"
-    f" SELECT head.seq - %s + v.place, {COLUMNS.removesuffix('data')} data::jsonb, clock_timestamp()"
-    f" FROM head, unnest({', '.join(['%s::text[]'] * 14)}) WITH ORDINALITY AS v({COLUMNS}, place))"
+    f" SELECT head.seq - %s + v.place, {COLUMNS}, clock_timestamp() FROM head, ROWS FROM (json_to_recordset(%s)"
+    f" AS ({' text, '.join(_NAMES)} jsonb)) WITH ORDINALITY AS v({COLUMNS}, place))"
     " SELECT seq, frozen_at FROM head"
 )
 
@@ -221,7 +222,7 @@ def _flush_sqlite(rows: list[list[Any]]) -> tuple[int, Any]:
     with connection.cursor() as cursor:
         cursor.executemany(
             f"INSERT INTO mission_control_activity (seq, {COLUMNS}, at) VALUES ({', '.join(['%s'] * 15)}, {SQLITE_NOW})",  # noqa: S608  # constants and marks
-            [[place, *row] for place, row in enumerate(rows, start=head - len(rows) + 1)],
+            [[place, *row[:-1], _encode(row[-1])] for place, row in enumerate(rows, start=head - len(rows) + 1)],
         )
     return head, frozen_at
 
@@ -306,21 +307,20 @@ def key_id() -> str:
     return hashlib.sha256(b"key id" + settings.LOG_KEY.encode()).hexdigest()[:12]
 
 
-def canonical(activity: Activity) -> bytes:
-    """The line as bytes that do not depend on the database: sorted keys, no spaces, time in milliseconds."""
-    fields = {
-        name: getattr(activity, name)
-        for name in (
-            "seq", "kind", "level", "actor_type", "actor", "venture", "venture_from", "task", "agent", "session",
-            "status_from", "status_to", "title", "message", "data",
-        )
-    }  # fmt: skip
-    fields["at"] = int(activity.at.timestamp() * 1000)
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), cls=DjangoJSONEncoder).encode()
+LINE = (
+    "seq", "kind", "level", "actor_type", "actor", "venture", "venture_from", "task", "agent", "session",
+    "status_from", "status_to", "title", "message", "data", "at",
+)  # fmt: skip
+_sorted = DjangoJSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
-def _mac(before: str, activity: Activity) -> str:
-    return hmac.new(settings.LOG_KEY.encode(), before.encode() + canonical(activity), hashlib.sha256).hexdigest()
+def canonical(line: dict[str, Any]) -> bytes:
+    """A line (the values of LINE) as bytes that do not depend on the database: sorted, no spaces, milliseconds."""
+    return _sorted({**line, "at": int(line["at"].timestamp() * 1000)}).encode()
+
+
+def _mac(before: str, line: dict[str, Any]) -> str:
+    return hmac.digest(settings.LOG_KEY.encode(), before.encode() + canonical(line), "sha256").hex()
 
 
 def seal_log(batch: int = 1000) -> int:
@@ -328,10 +328,10 @@ def seal_log(batch: int = 1000) -> int:
     with _turn_to_write(), transaction.atomic():
         mark = Watermark.objects.select_for_update().get(pk="sealed")
         before = Seal.objects.filter(seq=mark.seq).values_list("mac", flat=True).first() or ""
-        seals = []
-        for activity in Activity.objects.filter(seq__gt=mark.seq).order_by("seq")[:batch]:
-            before = _mac(before, activity)
-            seals.append(Seal(seq=activity.seq, mac=before, key_id=key_id()))
+        seals, key = [], key_id()
+        for line in Activity.objects.filter(seq__gt=mark.seq).order_by("seq").values(*LINE)[:batch]:
+            before = _mac(before, line)
+            seals.append(Seal(seq=line["seq"], mac=before, key_id=key))
         if seals:
             Seal.objects.bulk_create(seals)
             Watermark.objects.filter(pk="sealed").update(seq=seals[-1].seq, at=Now())
@@ -340,22 +340,23 @@ def seal_log(batch: int = 1000) -> int:
 
 def verify_log() -> tuple[int, str]:
     """`(lines checked, complaint)`: walks the whole chain. The complaint is "" or a sentence with the first bad line."""
-    before, expected, checked = "", 1, 0
+    before, expected, checked, key = "", 1, 0, key_id()
     seals = Seal.objects.order_by("seq").iterator(chunk_size=2000)
     seal = next(seals, None)
-    for activity in Activity.objects.order_by("seq").iterator(chunk_size=2000):
-        if activity.seq != expected:
+    for line in Activity.objects.order_by("seq").values(*LINE).iterator(chunk_size=2000):
+        seq = line["seq"]
+        if seq != expected:
             return checked, f"activity {expected} is missing"
         expected += 1
         if seal is None:
             continue  # written in the last seconds, not sealed yet
-        if seal.seq != activity.seq:
-            return checked, f"the seal of activity {activity.seq} is missing"
-        if seal.key_id != key_id():
-            return checked, f"activity {activity.seq} is sealed with key {seal.key_id}, this is key {key_id()}"
-        before = _mac(before, activity)
+        if seal.seq != seq:
+            return checked, f"the seal of activity {seq} is missing"
+        if seal.key_id != key:
+            return checked, f"activity {seq} is sealed with key {seal.key_id}, this is key {key}"
+        before = _mac(before, line)
         if not hmac.compare_digest(before, seal.mac):
-            return checked, f"activity {activity.seq} was changed after it was sealed"
+            return checked, f"activity {seq} was changed after it was sealed"
         checked, seal = checked + 1, next(seals, None)
     if seal is not None:
         return checked, f"activity {seal.seq} is missing, its seal is there"

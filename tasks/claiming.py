@@ -7,6 +7,7 @@ next: claimers do not wait for each other, and a million tasks of another skill 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,13 +27,15 @@ from mission_control.errors import Invalid, NotAllowed, Refused
 from mission_control.models import Fleet
 from tasks import leases
 from tasks.leases import Fence, lease_token
-from tasks.models import Session, Task, lock_head, lock_heads
+from tasks.models import Session, Task, lock_head, lock_offered
 from tasks.transitions import lock, take, wrong_state
 from tasks.vocabulary import ASSIGNED, IN_PROGRESS, READY
 from ventures.models import Venture
 
 MOST = 50  # tasks a batch
 LANES = 64  # best lanes looked at in one go
+BESIDES = 50  # tasks looked at beyond those wanted: as many as another batch may have locked
+_batches = threading.BoundedSemaphore(2)  # more at once only pass over the rows that the others have locked
 
 
 @dataclass
@@ -68,7 +71,10 @@ def claim_next(actor: Actor, wish: Wish) -> list[Claim]:
     agent = _claimer(actor)
     if not 1 <= wish.limit <= MOST:
         raise Invalid({"limit": f"Ask for 1 to {MOST} tasks."})
-    return _claim_next(actor, agent, wish)
+    if wish.limit == 1:
+        return _claim_next(actor, agent, wish)
+    with _batches:
+        return _claim_next(actor, agent, wish)
 
 
 @log.verb
@@ -104,45 +110,46 @@ def _best_of(heads: list[tuple[int, int, bool]], limit: int) -> list[Task]:
     rooms = {venture: _room_in(venture) for venture in sorted({venture for _, venture, limited in heads if limited})}
     lanes = {lane: venture for lane, venture, _ in heads}
     taken: list[Task] = []
-    while lanes and len(taken) < limit:
-        shares = _shares(lanes, rooms, {task.pk for task in taken}, limit - len(taken))
-        if not shares:
+    seen: list[int] = []
+    while len(taken) < limit:
+        found = _first_of(lanes, rooms, seen, limit - len(taken) + BESIDES)
+        if not found:
             break
-        for lane, share in shares.items():
-            locked = lock_heads(lane, share, [task.pk for task in taken])
-            taken += locked
-            venture = lanes[lane]
-            if venture in rooms:
-                rooms[venture] -= len(locked)
-            if len(locked) < share:  # the rest of this queue is being claimed by others
-                del lanes[lane]
+        seen += found
+        for task in lock_offered(found, list(lanes), limit - len(taken)):
+            taken.append(task)
+            if task.venture_id in rooms:
+                rooms[task.venture_id] -= 1
     return sorted(taken, key=lambda task: (task.sort_key, task.pk))
 
 
-def _shares(lanes: dict[int, int], rooms: dict[int, int], had: set[int], most: int) -> dict[int, int]:
-    """`{lane: how many of the first `most` tasks stand in it}`, looked up without a lock, within the ventures' room."""
-    if len(lanes) == 1:
-        [(lane, venture)] = lanes.items()
-        share = min(most, rooms.get(venture, most))
-        return {lane: share} if share > 0 else {}
-    found = [
-        (*row, lane)
-        for lane in lanes
-        for row in sql.rows(
-            "SELECT sort_key, id FROM tasks_task WHERE lane_id = %s AND offered ORDER BY sort_key, id LIMIT %s",
-            [lane, most + len(had)],
-        )
-        if row[1] not in had
-    ]
-    shares: dict[int, int] = {}
+def _first_of(lanes: dict[int, int], rooms: dict[int, int], seen: Sequence[int], most: int) -> list[int]:
+    """The keys of the first `most` tasks of these lanes besides those `seen`, within the ventures' room. No lock."""
+    had = set(seen)
     left = {**rooms}
-    for _, _, lane in sorted(found):
+    each = most + len(had)
+    together = each * len(lanes) if rooms else each
+    postgresql = connection.vendor == "postgresql"
+    ids: object = list(lanes) if postgresql else json.dumps(list(lanes))
+    found: list[int] = []
+    for lane, pk in sql.rows(_FIRST_OF["postgresql" if postgresql else "sqlite"], [ids, each, together]):
         venture = lanes[lane]
-        if sum(shares.values()) < most and left.get(venture, 1) > 0:
-            shares[lane] = shares.get(lane, 0) + 1
-            if venture in left:
-                left[venture] -= 1
-    return shares
+        if pk in had or left.get(venture, 1) < 1:
+            continue
+        if venture in left:
+            left[venture] -= 1
+        found.append(pk)
+    return found[:most]
+
+
+_FIRST_OF = {  # the index task_queue, once for each lane
+    "postgresql": "SELECT l.id, t.id FROM unnest(%s::bigint[]) AS l(id) CROSS JOIN LATERAL"
+    " (SELECT sort_key, id FROM tasks_task WHERE lane_id = l.id AND offered ORDER BY sort_key, id LIMIT %s) AS t"
+    " ORDER BY t.sort_key, t.id LIMIT %s",
+    "sqlite": "SELECT t.lane_id, t.id FROM json_each(%s) AS l JOIN tasks_task t ON t.id IN"
+    " (SELECT id FROM tasks_task WHERE lane_id = l.value AND offered ORDER BY sort_key, id LIMIT %s)"
+    " ORDER BY t.sort_key, t.id LIMIT %s",
+}
 
 
 @log.verb

@@ -103,9 +103,13 @@ def read(where: str, values: Sequence[Any], *, lock: bool = False, skip: bool = 
     postgresql = connection.vendor == "postgresql"
     locking = (" FOR NO KEY UPDATE OF t" + (" SKIP LOCKED" if skip else "")) if lock and postgresql else ""
     tasks = []
+    ventures: dict[Any, Venture] = {}  # most rows of one answer share theirs
     for row in sql.rows(f"{_select(postgresql)} WHERE {where}{locking}", values):
         task = sql.decoded(Task, row[: _width()])
-        task.venture = sql.decoded(Venture, row[_width() : -2])
+        key = row[_width()]
+        if key not in ventures:
+            ventures[key] = sql.decoded(Venture, row[_width() : -2])
+        task.venture = ventures[key]
         task.has_prerequisites = bool(row[-2])
         task.db_now = row[-1] if postgresql else datetime.fromisoformat(row[-1]).replace(tzinfo=UTC)
         tasks.append(task)
@@ -129,14 +133,15 @@ def _select(postgresql: bool) -> str:
 
 def lock_head(lane: int) -> Task | None:
     """The first offered task of a lane that nobody else has locked, locked until the commit."""
-    return next(iter(lock_heads(lane, 1)), None)
+    queue = "t.lane_id = %s AND t.offered ORDER BY t.sort_key, t.id LIMIT 1"
+    return next(iter(read(queue, [lane], lock=True, skip=True)), None)
 
 
-def lock_heads(lane: int, most: int, besides: Sequence[int] = ()) -> list[Task]:
-    """The first offered tasks of a lane that nobody else has locked, locked until the commit; not those `besides`."""
-    without, pks = sql.one_of("t.id", besides) if besides else ("FALSE", [])
-    queue = f"t.lane_id = %s AND t.offered AND NOT ({without}) ORDER BY t.sort_key, t.id LIMIT %s"
-    return read(queue, [lane, *pks, most], lock=True, skip=True)
+def lock_offered(pks: Sequence[int], lanes: Sequence[int], most: int) -> list[Task]:
+    """The first of these that are still offered in one of the lanes and that nobody else has locked, locked."""
+    (one, ones), (lane, all_lanes) = sql.one_of("t.id", pks), sql.one_of("t.lane_id", lanes)
+    queue = f"{one} AND {lane} AND t.offered ORDER BY t.sort_key, t.id LIMIT %s"
+    return read(queue, [*ones, *all_lanes, most], lock=True, skip=True)
 
 
 def visible_sql(actor: Actor) -> tuple[str, list[Any]]:
