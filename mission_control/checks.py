@@ -8,6 +8,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connection
 
+from mission_control import outgoing
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 SQLITE_AT_LEAST = (3, 37)
 
@@ -54,6 +56,14 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         )
     if settings.PUBLIC_URL and not settings.PUBLIC_URL.startswith(("http://", "https://")):
         found.append(Error("PUBLIC_URL must begin with http:// or https://.", id="mission_control.E007"))
+    try:
+        outgoing.allowed()
+    except ValueError as error:
+        found.append(
+            Error(
+                f"OUTGOING_ALLOWED: {error}", hint="For example nas.lan:8080,[fd00::7]:443.", id="mission_control.E012"
+            )
+        )
     if not on_loopback and not settings.PUBLIC_URL:
         found.append(
             Warning(

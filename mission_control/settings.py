@@ -211,6 +211,7 @@ CONTENT_SECURITY_POLICY = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=50_000_000)
+OUTGOING_ALLOWED = env.list("OUTGOING_ALLOWED", default=[])  # host:port of private addresses that we may call
 MEDIA_ROOT = DATA_DIR / "files"
 
 STATIC_URL = "/static/"

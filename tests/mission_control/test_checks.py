@@ -40,6 +40,10 @@ def test_the_defaults_are_fine():
         ({"PUBLIC_URL": "http://localhost:8000"}, []),
         ({"REDIS_URL": "redis://localhost"}, ["mission_control.W003"]),
         ({"TRUST_PROXY": True}, []),
+        ({"OUTGOING_ALLOWED": ["nas.lan:8080", "[fd00::7]:443", "10.0.0.9:80"]}, []),
+        ({"OUTGOING_ALLOWED": ["nas.lan"]}, ["mission_control.E012"]),
+        ({"OUTGOING_ALLOWED": ["http://nas.lan:80"]}, ["mission_control.E012"]),
+        ({"OUTGOING_ALLOWED": ["nas.lan:99999"]}, ["mission_control.E012"]),
     ],
 )
 def test_what_must_not_run_together(settings, expected):
@@ -55,6 +59,7 @@ def test_sqlite_without_immediate_transactions_is_refused(settings, monkeypatch)
     assert [message.id for message in check_database()] == ["mission_control.E008"]
 
 
+@pytest.mark.django_db  # the model checks ask the database what it can do
 def test_the_server_says_each_in_one_line_and_does_not_start():
     with override_settings(**{**FINE, "OPEN_MODE": True, "HOST": "0.0.0.0", "SECRET_KEY": "short"}):
         with pytest.raises(CommandError) as refused:
