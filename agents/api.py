@@ -217,3 +217,10 @@ def join_venture(call: Call, slug: str) -> Venture:
         raise Invalid({"agent_id": "Say which agent joins."})
     roster.join(call.actor, actor.agent, venture)
     return venture
+
+
+@endpoint("GET", gives=shape.AgentOut, name="members", paged=True, query=Query(LIMIT, CURSOR))
+def list_members(call: Call, slug: str) -> Page:
+    """The agents that joined a venture, by name."""
+    agents = Agent.objects.filter(ventures=visible_venture(call.actor, slug))
+    return page(agents, call.query, orders={"name": "name"}, default="name", bare=call.bare)

@@ -18,6 +18,7 @@ page_urls: list[URLPattern] = [
     path("claim/<str:token>", views.claim),
 ]
 join = resource(api.join_venture)
+members = resource(api.list_members)
 api_urls: list[URLPattern] = [
     path("agents", resource(api.list_agents, api.create_agent)),
     path("agents/register", resource(api.register)),
@@ -28,4 +29,6 @@ api_urls: list[URLPattern] = [
     path("agents/<slug:slug>/keys/<slug:prefix>", resource(api.revoke_key)),
     path("ventures/<slug:slug>/join", join),
     path("projects/<slug:slug>/join", join),
+    path("ventures/<slug:slug>/members", members),
+    path("projects/<slug:slug>/members", members),
 ]

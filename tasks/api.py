@@ -46,7 +46,7 @@ from mission_control.query import (
 )
 from mission_control.rest import lower
 from mission_control.strict_json import iso
-from tasks import claiming, explain, journal, sessions, sweeping, transitions, uploads, vocabulary
+from tasks import claiming, explain, journal, plan, sessions, sweeping, transitions, uploads, vocabulary
 from tasks import serializers as shape
 from tasks.board import tagged
 from tasks.claim_answer import MOST_WAIT, RETRY_AFTER, answer_claim
@@ -464,9 +464,12 @@ def heartbeat(call: Call, code: str) -> dict[str, Any]:
 
 @endpoint("POST", needs=WORK, takes=shape.ProgressIn, gives=shape.TaskOut, name="task", fenced=True)
 def progress(call: Call, code: str) -> Task:
-    """Say how far it is. Extends the lease and books what the attempt has cost so far."""
+    """Say how far it is. Extends the lease and books what the attempt has cost so far.
+
+    A `step` that is the number or the title of a step of the plan moves the plan on to it.
+    """
     given = call.given
-    return transitions.progress(
+    return plan.progress(
         worker(call), code, shown(call) or PLAIN, percent=given.get("percent"), message=given.get("message", ""),
         step=given.get("step") or given.get("status", ""), total=spent_in_all(given),
     )  # fmt: skip
@@ -880,6 +883,12 @@ def add_subagent(call: Call, code: str) -> Session:
         worker(call), code, key=given["session_key"], agent_name=given.get("agent_name", ""),
         model=given.get("model", ""), parent_key=given.get("parent", ""),
     )  # fmt: skip
+
+
+@endpoint("POST", needs=WORK, takes=shape.SubagentIn, gives=shape.SessionOut, name="session", status=201)
+def add_session(call: Call, code: str) -> Session:
+    """Register a sub-agent's session: the other name of `/subagent`. A primary session begins with a claim."""
+    return add_subagent(call, code)
 
 
 def _states(text: str) -> list[str]:

@@ -80,6 +80,20 @@ def _spent(_: Activity, data: dict[str, Any]) -> str:
     return f"spent {dollars(data.get('amount_micro_usd', 0))} and {tokens:,} tokens"
 
 
+def _planned(_: Activity, data: dict[str, Any]) -> str:
+    steps = data.get("after", {}).get("steps", [])
+    if data.get("how") == "written":
+        return f"wrote a plan of {len(steps)} {'step' if len(steps) == 1 else 'steps'}"
+    step = steps[-1] if steps else {}
+    if data.get("how") == "added":
+        return f"added step {step.get('number')} to the plan"
+    was = (data.get("before", {}).get("steps") or [{}])[-1]
+    if was.get("state") == step.get("state"):
+        return f"reworded step {step.get('number')}"
+    return f"{STEP_VERBS.get(step.get('state', ''), 'set back')} step {step.get('number')}"
+
+
+STEP_VERBS = {"running": "began", "done": "finished", "failed": "failed at", "skipped": "skipped"}
 SENTENCES: dict[str, Callable[[Activity, dict[str, Any]], str]] = {
     "task.created": lambda a, d: f"created it in {_to(a)}",
     "task.updated": _changed,
@@ -104,6 +118,7 @@ SENTENCES: dict[str, Callable[[Activity, dict[str, Any]], str]] = {
     "dependency.removed": lambda a, d: f"no longer makes it wait for {d.get('depends_on')}",
     "deliverable.added": lambda a, d: f"handed over {d.get('title')}" + (" (orphaned)" if d.get("orphaned") else ""),
     "deliverable.adopted": lambda a, d: f"adopted {a.message}",
+    "plan.changed": _planned,
     "comment.added": lambda a, d: "commented",
     "participant.joined": lambda a, d: f"joined as {d.get('role')}",
     "context.shared": lambda a, d: f"shared {d.get('key')}",

@@ -6,7 +6,7 @@ from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 
 from mission_control.endpoints import resource
-from tasks import api, views
+from tasks import api, plan_api, run_api, views
 from tasks import collaboration_api as team
 
 
@@ -71,12 +71,16 @@ api_urls: list[URLPattern] = [
     path("tasks/<code:code>/deliverables/<int:number>/file", resource(api.download)),
     path("tasks/<code:code>/deliverables/<int:number>/adopt", resource(api.adopt)),
     path("tasks/<code:code>/subagent", resource(api.list_subagents, api.add_subagent)),
-    path("tasks/<code:code>/sessions", resource(api.list_task_sessions)),
+    path("tasks/<code:code>/sessions", resource(api.list_task_sessions, api.add_session)),
+    path("tasks/<code:code>/runs", resource(run_api.list_runs, run_api.begin_run)),
+    path("tasks/<code:code>/runs/<int:number>", resource(run_api.read_run)),
     path(
         "tasks/<code:code>/dependencies",
         resource(api.list_dependencies, api.add_dependency, api.remove_dependency_named),
     ),
     path("tasks/<code:code>/dependencies/<code:before>", resource(api.remove_dependency)),
+    path("tasks/<code:code>/plan", resource(plan_api.read_plan, plan_api.write_plan)),
+    path("tasks/<code:code>/plan/<int:number>", resource(plan_api.change_step)),
     path("tasks/<code:code>/comments", resource(team.list_comments, team.add_comment)),
     path("tasks/<code:code>/participants", resource(team.list_participants, team.add_participant)),
     path("tasks/<code:code>/join", resource(team.join)),

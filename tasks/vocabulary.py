@@ -114,7 +114,7 @@ KINDS = (
     "task.expired", "task.failed", "task.blocked", "task.unblocked", "task.paused", "task.resumed", "task.completed",
     "task.accepted", "task.returned", "task.cancelled", "task.reopened", "task.retried", "task.deleted",
     "dependency.added", "dependency.removed", "deliverable.added", "deliverable.adopted", "activity.logged",
-    "comment.added", "participant.joined", "context.shared", "note.added", "checkpoint.posted", "finding.shared",
+    "plan.changed", "comment.added", "participant.joined", "context.shared", "note.added", "checkpoint.posted", "finding.shared",
     "session.started", "session.updated", "session.ended", "agent.registered", "agent.claimed", "agent.changed",
     "agent.seen_again", "agent.went_offline", "venture.created", "venture.changed", "cost.recorded", "fleet.frozen",
     "fleet.thawed", "user.created", "user.changed", "user.deleted",

@@ -51,9 +51,13 @@ WHO: dict[tuple[str, str], set[str]] = {
     ("GET", "tasks/{code}/deliverables/{number}/file"): READERS,
     ("POST", "tasks/{code}/deliverables/{number}/adopt"): STEERERS,
     ("GET", "tasks/{code}/subagent"): READERS, ("POST", "tasks/{code}/subagent"): WORKERS,
-    ("GET", "tasks/{code}/sessions"): READERS,
+    ("GET", "tasks/{code}/sessions"): READERS, ("POST", "tasks/{code}/sessions"): WORKERS,
+    ("GET", "tasks/{code}/runs"): READERS, ("POST", "tasks/{code}/runs"): AGENTS,
+    ("GET", "tasks/{code}/runs/{number}"): READERS,
     ("GET", "tasks/{code}/dependencies"): READERS, ("POST", "tasks/{code}/dependencies"): WORKERS,
     ("DELETE", "tasks/{code}/dependencies"): WORKERS, ("DELETE", "tasks/{code}/dependencies/{before}"): STEERERS,
+    ("GET", "tasks/{code}/plan"): READERS, ("POST", "tasks/{code}/plan"): WORKERS,
+    ("PATCH", "tasks/{code}/plan/{number}"): WORKERS,
     ("GET", "tasks/{code}/comments"): READERS, ("POST", "tasks/{code}/comments"): WORKERS,
     ("GET", "tasks/{code}/participants"): READERS, ("POST", "tasks/{code}/participants"): WORKERS,
     ("POST", "tasks/{code}/join"): WORKERS, ("POST", "tasks/{code}/sync"): WORKERS,
@@ -81,7 +85,7 @@ WHO: dict[tuple[str, str], set[str]] = {
             ("GET", name): READERS, ("POST", name): WORKERS, ("PATCH", name): WORKERS, ("DELETE", name): WORKERS,
             ("GET", f"{name}/{{slug}}"): READERS, ("PATCH", f"{name}/{{slug}}"): CREATORS,
             ("DELETE", f"{name}/{{slug}}"): CREATORS, ("GET", f"{name}/{{slug}}/ledger"): READERS,
-            ("POST", f"{name}/{{slug}}/join"): WORKERS,
+            ("POST", f"{name}/{{slug}}/join"): WORKERS, ("GET", f"{name}/{{slug}}/members"): READERS,
         }.items()
     },
     ("GET", "fleet/freeze"): READERS, ("POST", "fleet/freeze"): OPERATORS, ("GET", "fleet/thaw"): READERS,
@@ -227,7 +231,8 @@ def _valid(route: Route, task: Any) -> Any:
     return {
         "block": {"reason": "x"}, "return": {"reason": "x"}, "move": {"status": "inbox"}, "execution": {"action": "pause"},
         "activities": {"message": "x"}, "deliverables": {"title": "x"}, "subagent": {"session_key": "x"},
-        "comments": {"text": "x"}, "notes": {"text": "x"}, "sync": {"message": "x"}, "discover": {"message": "x"},
+        "sessions": {"session_key": "x"},
+        "plan": {"title": "x"}, "{number}": {"title": "x"}, "comments": {"text": "x"}, "notes": {"text": "x"}, "sync": {"message": "x"}, "discover": {"message": "x"},
         "context": {"key": "x", "value": 1}, "dependencies": {"depends_on": task.code}, "{code}": {"title": "x"}, "{key}": {"summary": "x"},
         "{slug}": {"name": "x"},
     }.get(last, {})  # fmt: skip

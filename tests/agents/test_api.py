@@ -231,3 +231,9 @@ def test_ventures_are_joined(api, api_of, ada, bob, venture, closed, stranger):
     assert fields(api.post("/ventures/apollo/join", {})) == {"agent_id"}
     assert api.post("/ventures/backroom/join", {"agent": "bob"}).status_code == 200
     assert api_of(bob).get("/ventures/backroom").status_code == 200
+
+
+def test_the_members_of_a_venture_are_those_that_joined(api, api_of, ada, bob, closed, stranger):
+    assert [agent["id"] for agent in api.get("/ventures/backroom/members").json()["members"]] == ["ada"]
+    assert [agent["id"] for agent in api_of(ada).bare.get("/projects/backroom/members").json()] == ["ada"]
+    assert api_of(stranger).get("/ventures/backroom/members").status_code == 404
