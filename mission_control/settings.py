@@ -16,9 +16,13 @@ DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).resolve()
 DATA_DIR.mkdir(parents=True, exist_ok=True)
 
 
+KEPT_SECRETS: dict[str, Path | None] = {}  # variable → its file, None when the environment gives it; backups hold them
+
+
 def _kept_secret(variable: str, filename: str) -> str:
     """The secret from the environment, else from a file under DATA_DIR that is made on first use (mode 0600)."""
     given = env.str(variable, default="")
+    KEPT_SECRETS[variable] = None if given else DATA_DIR / filename
     if given:
         return given
     path = DATA_DIR / filename
@@ -114,7 +118,8 @@ TEMPLATES = [
 ]
 
 # ── database ────────────────────────────────────────────────────────────────────────────────────────────────────────
-_database: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'mission-control.sqlite3'}")
+SQLITE_FILE = DATA_DIR / "mission-control.sqlite3"
+_database: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{SQLITE_FILE}")
 IS_SQLITE = "sqlite" in _database["ENGINE"]
 THREADS = env.int("THREADS", default=8 if IS_SQLITE else 16)  # request threads of one server process
 if IS_SQLITE:

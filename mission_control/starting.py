@@ -35,7 +35,7 @@ def check_settings() -> list[str]:
 def migrate(say: Callable[[str], object]) -> None:
     """Bring the database to this version. CommandError: it does not answer, or it is newer than this checkout."""
     _wait_for_database()
-    with _migrating_alone():
+    with alone():
         executor = MigrationExecutor(connection)
         known = {app for app, _ in executor.loader.disk_migrations}
         newer = sorted(
@@ -57,7 +57,7 @@ def collect_static(say: Callable[[str], object]) -> None:
     root = Path(settings.STATIC_ROOT)
     root.mkdir(parents=True, exist_ok=True)
     stamp, now = root / ".stamp", _fingerprint()
-    with _alone(root / ".lock"):
+    with _locked(root / ".lock"):
         if stamp.exists() and stamp.read_text() == now:
             return
         say("Collecting static files …")
@@ -84,9 +84,10 @@ def _wait_for_database() -> None:
 
 
 @contextlib.contextmanager
-def _migrating_alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
+    """One process migrates, restores or moves; a server that starts meanwhile waits until it is done."""
     if connection.vendor != "postgresql":
-        with _alone(Path(settings.DATA_DIR) / ".migrating"):
+        with _locked(Path(settings.DATA_DIR) / ".migrating"):
             yield
         return
     with connection.cursor() as cursor:
@@ -101,7 +102,7 @@ def _migrating_alone() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     """One process of this machine at a time."""
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -7,10 +7,8 @@ snapshot, so they may run beside a working fleet.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection, transaction
 from django.db.models import (
     BigIntegerField,
     CharField,
@@ -30,7 +28,7 @@ from django.db.models import (
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce, Lag
 
-from mission_control import log
+from mission_control import carrying, log
 from mission_control.models import Activity, Fleet
 from tasks.models import Deliverable, Dependency, Session, Task
 from tasks.vocabulary import ASSIGNED, BLOCKED, DONE, IN_PROGRESS, OPEN, READY
@@ -46,7 +44,7 @@ def broken(only: Iterable[str] = ()) -> dict[str, list[str]]:
     unknown = sorted(set(wanted) - set(CHECKS))
     if unknown:
         raise ValueError(f"There is no check called {', '.join(unknown)}. There are: {', '.join(CHECKS)}.")
-    with _snapshot():
+    with carrying.snapshot():
         return {name: _first(CHECKS[name]()) for name in wanted}
 
 
@@ -254,22 +252,3 @@ def _first(complaints: Iterator[str]) -> list[str]:
         else:
             more += 1
     return [*named, f"and {more} more"] if more else named
-
-
-@contextmanager
-def _snapshot() -> Iterator[None]:
-    """All reads see the same commit. Inside a transaction of the caller's, that one is used."""
-    if connection.in_atomic_block:
-        yield
-    elif connection.vendor == "postgresql":
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            yield
-    else:
-        # Not atomic(): that would take the write lock, and the fleet would wait for the reader.
-        with connection.cursor() as cursor:
-            cursor.execute("BEGIN DEFERRED")
-            try:
-                yield
-            finally:
-                cursor.execute("ROLLBACK")

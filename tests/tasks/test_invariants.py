@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import F
 
 from agents import roster
-from mission_control import log
+from mission_control import carrying, log
 from mission_control.actors import SCOPE_ABILITIES, Actor, system
 from mission_control.models import Activity, Fleet, StatusCount
 from tasks import claiming, invariants, transitions
@@ -226,7 +226,7 @@ def test_an_unknown_check_is_a_usage_error():
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_the_check_does_not_keep_the_fleet_waiting(ada):
     transitions.create(SYSTEM, title="First")
-    with invariants._snapshot():
+    with carrying.snapshot():
         assert Task.objects.count() == 1
         [created] = together(lambda: transitions.create(SYSTEM, title="Second"))
         assert created.title == "Second"
