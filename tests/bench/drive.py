@@ -63,7 +63,7 @@ class Client:
         if self.step == "claim" and status == 200:
             answer = json.loads(body)
             if answer.get("task"):
-                self.code = answer["task"]["code"]
+                self.code = answer["task"]["id"]
                 self.fence = {"epoch": answer["epoch"], "lease_token": answer["lease_token"]}
                 self._go("progress", {**self.fence, "percent": 50, "message": "Half of it is done"})
         elif self.step == "progress" and status == 200:
