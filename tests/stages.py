@@ -83,7 +83,7 @@ def chaos(*selection: str, seconds_allowed: int) -> Stage:
 
 
 def browser() -> Stage:
-    return Stage("browser tests", [*PYTEST, "tests/e2e"], True, seconds_allowed=1200, surroundings=_chromium)
+    return Stage("browser tests", [*PYTEST, "tests/e2e", "-n", "2"], True, seconds_allowed=1200, surroundings=_chromium)
 
 
 def stages(which: str) -> list[Stage]:
