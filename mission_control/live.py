@@ -439,6 +439,8 @@ async def follow(
             rows = reader.since(place.cursor)
             if rows is None:
                 rows = await reader.query(_after, place.cursor, PAGE)
+                if rows and rows[0].seq > place.cursor + 1:  # pruned while this follower was behind
+                    raise TooOld(*await reader.query(_bounds))
             if rows:
                 if upto is not None and rows[-1].seq > upto:
                     rows = [row for row in rows if row.seq <= upto]

@@ -104,6 +104,37 @@ class Seal(models.Model):
         return f"{self.seq} {self.mac[:12]}"
 
 
+class Checkpoint(models.Model):
+    """Up to which line the log was pruned (one row, id 1; none: nothing was). The chain of seals goes on from `mac`.
+
+    `signature` binds it to the key of the log: who has only the database can put no checkpoint of his own here.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    seq = models.BigIntegerField()
+    mac = models.CharField(max_length=64)
+    key_id = models.CharField(max_length=12)
+    signature = models.CharField(max_length=64)
+    at = models.DateTimeField()  # of the last line that went
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="checkpoint_is_one_row", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.mac[:12]}"
+
+
+class PrunedTask(models.Model):
+    """What the lines up to the checkpoint said of a task at last: the state from which invariants count on."""
+
+    code = models.CharField(primary_key=True, max_length=8)
+    status = models.CharField(max_length=12)
+    epoch = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.status}"
+
+
 class StatusCount(models.Model):
     """Tasks per venture and status as of the watermark `counted`; the activities above it are the difference."""
 

@@ -29,7 +29,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce, Lag
 
 from mission_control import carrying, log
-from mission_control.models import Activity, Fleet
+from mission_control.models import Activity, Checkpoint, Fleet, PrunedTask
 from tasks.models import Deliverable, Dependency, Session, Task
 from tasks.vocabulary import ASSIGNED, BLOCKED, DONE, IN_PROGRESS, OPEN, READY
 from ventures.models import LedgerEntry, Venture
@@ -52,11 +52,14 @@ def broken(only: Iterable[str] = ()) -> dict[str, list[str]]:
 
 
 def numbers_are_dense() -> Iterator[str]:
-    """No gap in the numbers of the log, and the counter stands at the last one."""
+    """No gap in the numbers of the log above the checkpoint, and the counter stands at the last one."""
     found = Activity.objects.aggregate(n=Count("seq"), low=Min("seq"), high=Max("seq"))
     counter = Fleet.objects.values_list("seq", flat=True).get(pk=1)
     if found["high"] is not None and found["high"] != counter:
         yield f"the counter stands at {counter}, the last activity is {found['high']}"
+    cut = Checkpoint.objects.values_list("seq", flat=True).first() or 0
+    if found["n"] and found["low"] != cut + 1:
+        yield f"the log begins at {found['low']}, its checkpoint is {cut}"
     if not found["n"] or found["n"] == found["high"] - found["low"] + 1:
         return
     gaps = Activity.objects.annotate(before=Window(Lag("seq"), order_by=F("seq").asc())).filter(seq__gt=F("before") + 1)
@@ -65,9 +68,9 @@ def numbers_are_dense() -> Iterator[str]:
 
 
 def log_tells_the_status() -> Iterator[str]:
-    """The last status activity of a task equals its status."""
+    """The last status activity of a task equals its status; where it was pruned, what the checkpoint kept of it."""
     told = Activity.objects.filter(task=OuterRef("code")).exclude(status_to="").order_by("-seq")
-    wrong = Task.objects.annotate(told=Coalesce(Subquery(told.values("status_to")[:1]), _text("")))
+    wrong = Task.objects.annotate(told=Coalesce(Subquery(told.values("status_to")[:1]), _pruned("code"), _text("")))
     for code, status, said in wrong.exclude(status=F("told")).order_by("pk").values_list("code", "status", "told"):
         yield f"task {code} is {status}, its log says {said or 'nothing'}"
 
@@ -75,7 +78,8 @@ def log_tells_the_status() -> Iterator[str]:
 def log_tells_every_step() -> Iterator[str]:
     """Each status activity begins where the one before it ended."""
     steps = Activity.objects.exclude(task="").filter(~Q(status_from="") | ~Q(status_to=""))
-    joined = steps.annotate(before=_previous("status_to")).exclude(before=None).exclude(status_from=F("before"))
+    steps = steps.annotate(before=Coalesce(_previous("status_to"), _pruned("task")))
+    joined = steps.exclude(before=None).exclude(status_from=F("before"))
     for row in joined.order_by("seq").values_list("seq", "task", "status_from", "before"):
         yield "activity {} moves task {} from {}, which was {}".format(*row)
 
@@ -136,9 +140,10 @@ def epochs_only_rise() -> Iterator[str]:
     fallen = entries.annotate(before=_previous("epoch")).filter(epoch__lte=F("before")).order_by("seq")
     for seq, code, epoch, before in fallen.values_list("seq", "task", "epoch", "before"):
         yield f"activity {seq} gives task {code} epoch {epoch} after {before}"
-    top = {row["task"]: row["top"] for row in entries.values("task").annotate(top=Max("epoch")).order_by()}
+    top = dict(PrunedTask.objects.filter(epoch__gt=0).values_list("code", "epoch"))
+    top |= {row["task"]: row["top"] for row in entries.values("task").annotate(top=Max("epoch")).order_by()}
     for code, epoch in Task.objects.filter(epoch__gt=0).order_by("pk").values_list("code", "epoch"):
-        if top.get(code, epoch) != epoch:  # none in the log: it was pruned
+        if top.get(code, epoch) != epoch:
             yield f"task {code} stands at epoch {epoch}, its last claim was {top[code]}"
 
 
@@ -229,6 +234,11 @@ CHECKS: dict[str, Check] = {
 def _previous(name: str) -> Window:
     """The value of `name` in the activity before this one of the same task."""
     return Window(Lag(name), partition_by=[F("task")], order_by=F("seq").asc())
+
+
+def _pruned(code: str) -> Subquery:
+    """The status that the lines up to the checkpoint told of the task with the code in this column."""
+    return Subquery(PrunedTask.objects.filter(code=OuterRef(code)).values("status")[:1])
 
 
 def _text(value: str) -> Any:

@@ -117,5 +117,5 @@ KINDS = (
     "plan.changed", "comment.added", "participant.joined", "context.shared", "note.added", "checkpoint.posted", "finding.shared",
     "session.started", "session.updated", "session.ended", "agent.registered", "agent.claimed", "agent.changed",
     "agent.seen_again", "agent.went_offline", "venture.created", "venture.changed", "cost.recorded", "fleet.frozen",
-    "fleet.thawed", "fleet.restored", "fleet.moved", "user.created", "user.changed", "user.deleted",
+    "fleet.thawed", "fleet.restored", "fleet.moved", "log.pruned", "user.created", "user.changed", "user.deleted",
 )  # fmt: skip

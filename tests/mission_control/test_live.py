@@ -199,6 +199,22 @@ def test_a_cursor_before_the_log_or_after_it_is_refused():
     assert kept == [head]
 
 
+def test_a_follower_that_is_overtaken_by_the_pruning_is_told_and_misses_nothing_in_silence(monkeypatch):
+    monkeypatch.setattr(live, "PAGE", 3)
+    begin = log.head()
+    write_many(9).join()
+
+    async def work():
+        async with aclosing(live.follow(begin)) as batches:
+            async for cursor, _ in batches:
+                assert cursor == begin + 3
+                await live.tail().query(Activity.objects.filter(seq__lte=begin + 6).delete)
+
+    with pytest.raises(live.TooOld) as old:
+        following(work)
+    assert (old.value.first, old.value.head) == (begin + 7, begin + 9)
+
+
 def test_upto_ends_the_following_at_that_number():
     begin = log.head()
     write_many(9).join()
