@@ -28,9 +28,10 @@ from agents import keys as agent_keys  # noqa: E402
 from mission_control import log  # noqa: E402
 from mission_control.actors import SCOPE_ABILITIES, Actor, system  # noqa: E402
 from mission_control.models import Activity, User  # noqa: E402
-from tasks import claiming  # noqa: E402
+from tasks import claiming, collaboration, transitions  # noqa: E402
 from tasks import models as task_models  # noqa: E402
 from tasks.models import Task  # noqa: E402
+from tasks.vocabulary import URGENT  # noqa: E402
 from tests.bench import load as bulk  # noqa: E402
 from tests.bench.report import percentile  # noqa: E402
 
@@ -46,6 +47,25 @@ def refill(count: int) -> None:
     bulk.add_ready(count - Task.objects.filter(status="ready", offered=True).count())
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE tasks_task")
+
+
+def crowd(comments: int, dependants: int) -> str:
+    """The code of a ready task that so many comments were made on and that so many others wait for."""
+    director, me = system("bench"), Actor("user", "bench", frozenset({"read", "operate"}))
+    task = transitions.create(director, title="Everybody waits for this one", priority=URGENT)
+    for start in range(0, dependants, 500):
+        many = [{"title": f"Waiting {n}", "depends_on": [task]} for n in range(start, min(start + 500, dependants))]
+        transitions.create_many(director, many)
+    for start in range(0, comments, 100):
+        with log.unit():
+            for n in range(start, min(start + 100, comments)):
+                collaboration.comment(me, task.code, f"Remark {n}: what about the **deadline**?")
+    return task.code
+
+
+def waiting_for(code: str) -> int:
+    """How many are still blocked by this task."""
+    return Task.objects.filter(dependencies__depends_on__code=code, status="blocked").count()
 
 
 def settle() -> None:

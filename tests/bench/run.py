@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)
 
-from tests.bench import activities, board, browser, claims, events, machine, memory, million, page, start  # noqa: E402
+from tests.bench import activities, board, browser, claims, crowd, events, machine, memory, million, page, start  # noqa: E402
 from tests.bench.report import Fact, Row, table, write  # noqa: E402
 from tests.bench.stand import Failed, Stand, say  # noqa: E402
 from tests.servers import ServerUnavailable  # noqa: E402
@@ -34,6 +34,7 @@ SECTIONS: dict[str, Callable[[Stand], Iterator[Row | Fact]]] = {
     "activities": activities.measure,
     "events": events.measure,
     "board": board.measure,
+    "crowd": crowd.measure,
     "page": page.measure,
     "memory": memory.measure,
     "start": start.measure,
