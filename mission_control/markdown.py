@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -65,3 +66,30 @@ def rendered(text: str) -> SafeString:
         set_tag_attribute_values={"a": {"target": "_blank"}},
     )
     return mark_safe(html)  # this is what nh3 is for
+
+
+_TAG = re.compile(r"(<[^>]*>)")
+_MENTION = re.compile(r"(?<![\w@/.])@([\w][\w.@+-]*)")
+QUOTED = ("code", "pre", "a")
+
+
+def marked(html: SafeString, names: Sequence[str]) -> SafeString:
+    """HTML of `rendered` with each `@name` of these in bold, outside of code and links."""
+    known = {name.lower() for name in names}
+    if not known:
+        return html
+    parts, inside = _TAG.split(html), 0
+    for place, part in enumerate(parts):
+        if part.startswith("<"):
+            if part.strip("</>").split()[0] in QUOTED:
+                inside += -1 if part.startswith("</") else 1
+        elif not inside:
+            parts[place] = _MENTION.sub(lambda said: _in_bold(said, known), part)
+    return mark_safe("".join(parts))  # only tags without attributes were added to what nh3 let through
+
+
+def _in_bold(said: re.Match[str], known: set[str]) -> str:
+    name = said[1] if said[1].lower() in known else said[1].rstrip(".-+@")
+    if name.lower() not in known:
+        return said[0]
+    return f"<strong>@{name}</strong>{said[1][len(name) :]}"

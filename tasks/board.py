@@ -343,6 +343,7 @@ class Card:
     deadline_date: str = ""
     blockers_open: int = 0
     deliverables: int = 0
+    comments: int = 0
     tokens: str = ""
     cost: str = ""
     since: str = ""
@@ -354,7 +355,7 @@ class Card:
     @property
     def has_row(self) -> bool:
         spent = not self.face and (self.tokens or self.cost)
-        return bool(self.tags or self.deadline or self.blockers_open or self.deliverables or spent)
+        return bool(self.tags or self.deadline or self.blockers_open or self.deliverables or self.comments or spent)
 
 
 TAGS_SHOWN = 3
@@ -380,7 +381,7 @@ def _card(place: Place, task: Task, names: Names, workers: Mapping[Any, int]) ->
         code=task.code, title=task.title, status=task.status, column=place.column, order=place.order,
         venture_name=venture.name, venture_icon=venture.icon, priority=PRIORITIES[task.priority],
         tags=task.tags[:TAGS_SHOWN], tags_hidden=max(0, len(task.tags) - TAGS_SHOWN),
-        blockers_open=task.blockers_open, deliverables=task.deliverable_count,
+        blockers_open=task.blockers_open, deliverables=task.deliverable_count, comments=task.comment_count,
         tokens=compact(task.tokens_used) if task.tokens_used else "",
         cost=dollars(task.actual_cost_micro_usd) if spent else f"~{dollars(estimate)}" if estimate else "",
     )  # fmt: skip

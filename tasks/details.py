@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,14 +16,19 @@ from mission_control.errors import NotThere
 from mission_control.figures import compact, dollars
 from mission_control.markdown import rendered
 from mission_control.models import Activity
-from tasks import explain, transitions
+from tasks import collaboration, explain, transitions
 from tasks.board import reason_of
-from tasks.feed import Line, line
+from tasks.collaboration_models import ContextEntry, Note, PlanStep
+from tasks.feed import SPOKEN, Line, line
 from tasks.models import Deliverable, Session, Task
+from tasks.plan import OVER
 from tasks.vocabulary import ASSIGNED, CANCELLED, DONE, IN_PROGRESS, INBOX, PRIORITIES, READY, STATUSES
 
 ACTIVITIES = 50
-TABS = {"overview": "Overview", "activity": "Activity", "deliverables": "Deliverables", "sessions": "Sessions"}
+TABS = {
+    "overview": "Overview", "activity": "Activity", "deliverables": "Deliverables", "sessions": "Sessions",
+    "context": "Context",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,45 @@ class DeliverableLine:
         return {"url": "i-link", "file": "i-file"}.get(self.row.type, "i-clip")
 
 
+SHARED = 200  # entries, and notes, that the drawer shows
+STEP_SIGNS = {
+    "pending": "s-ready", "running": "s-in_progress", "done": "s-done", "failed": "s-failed", "skipped": "s-cancelled",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StepLine:
+    """A step of the plan. `current`: somebody is at it now."""
+
+    row: PlanStep
+    current: bool
+
+    @property
+    def sign(self) -> str:
+        return STEP_SIGNS[self.row.state]
+
+    @property
+    def is_over(self) -> bool:
+        return self.row.state in OVER
+
+
+@dataclass(frozen=True)
+class ContextLine:
+    row: ContextEntry
+
+    @property
+    def text(self) -> str:
+        """What was shared, if it is a text."""
+        return self.row.value if isinstance(self.row.value, str) else ""
+
+    @property
+    def json(self) -> str:
+        """Anything else, as JSON that people can read."""
+        if isinstance(self.row.value, str):
+            return ""
+        return json.dumps(self.row.value, ensure_ascii=False, indent=2)
+
+
 PICTURES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 TEXTS = {"txt", "md", "log", "csv", "json", "jsonl", "yaml", "yml", "toml", "py", "js", "ts", "css", "html", "sh", "sql", "diff", "patch"}  # fmt: skip
 
@@ -180,6 +225,7 @@ class Details:
             "activity": Activity.objects.filter(task=self.task.code).count(),
             "deliverables": self.task.deliverables.count(),
             "sessions": self.task.sessions.count(),
+            "context": self.task.context.count() + self.task.participants.count(),
         }
         return [Tab(key, label, counts.get(key, 0)) for key, label in TABS.items()]
 
@@ -263,13 +309,41 @@ class Details:
     def agents(self) -> list[Agent]:
         return list(Agent.objects.order_by("name"))
 
-    def activities(self, before: int | None = None, most: int = ACTIVITIES) -> tuple[list[Line], int | None]:
-        """Lines, newest first, and the number to go on from, None at the end."""
+    def activities(
+        self, before: int | None = None, most: int = ACTIVITIES, *, spoken: bool = False
+    ) -> tuple[list[Line], int | None]:
+        """Lines, newest first, and the number to go on from, None at the end. `spoken`: what was said, alone."""
         rows = Activity.objects.filter(task=self.task.code).order_by("-seq")
+        if spoken:
+            rows = rows.filter(kind__in=SPOKEN)
         if before:
             rows = rows.filter(seq__lt=before)
         found = list(rows[: most + 1])
         return [line(row) for row in found[:most]], found[most - 1].seq if len(found) > most else None
+
+    @cached_property
+    def plan(self) -> list[StepLine]:
+        current = self.task.status == IN_PROGRESS
+        return [StepLine(step, current and step.state == "running") for step in self.task.plan.all()]
+
+    @property
+    def plan_over(self) -> int:
+        return sum(line.is_over for line in self.plan)
+
+    @property
+    def context(self) -> list[ContextLine]:
+        """What is shared, the latest first, so many as one looks through."""
+        return [ContextLine(entry) for entry in self.task.context.all()[:SHARED]]
+
+    @property
+    def participants(self) -> list[tuple[Face, str]]:
+        """Who takes part, and as what."""
+        return [(face(row.agent, "still"), row.role) for row in self.task.participants.select_related("agent")]
+
+    @property
+    def notes(self) -> list[Note]:
+        """The reader's own, and nobody else's."""
+        return list(collaboration.notes_of(self.actor, self.task)[:SHARED])
 
     @property
     def deliverables(self) -> list[DeliverableLine]:

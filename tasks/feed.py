@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.safestring import SafeString
+
 from mission_control.figures import dollars
+from mission_control.markdown import marked, rendered
 from mission_control.models import Activity
 from tasks.board import iso
 from tasks.vocabulary import STATUSES
@@ -19,7 +22,10 @@ FIELD_WORDS = {
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the feed: `who` did `sentence`, with what was said about it. `sign` is an icon class."""
+    """One line of the feed: `who` did `sentence`, with what was said about it. `sign` is an icon class.
+
+    What people and agents say to each other is Markdown, ready to be shown in `body`.
+    """
 
     seq: int
     who: str
@@ -28,13 +34,19 @@ class Line:
     sign: str
     level: str
     at: str
+    body: SafeString | str = ""
 
 
 def line(activity: Activity) -> Line:
     tell = SENTENCES.get(activity.kind)
     sentence = tell(activity, activity.data) if tell else activity.kind.replace(".", " ").replace("_", " ")
-    message = "" if activity.kind in SAY_IT_ALL else activity.message
-    return Line(activity.seq, _who(activity), sentence, message, _sign(activity), activity.level, iso(activity.at))
+    message, body = activity.message, ""
+    if activity.kind in SAY_IT_ALL:
+        message = ""
+    elif activity.kind in SPOKEN:
+        message, body = "", marked(rendered(activity.message), activity.data.get("mentions", ()))
+    sign, at = _sign(activity), iso(activity.at)
+    return Line(activity.seq, _who(activity), sentence, message, sign, activity.level, at, body)
 
 
 def _who(activity: Activity) -> str:
@@ -49,7 +61,8 @@ def _sign(activity: Activity) -> str:
     noun = activity.kind.split(".")[0]
     return {
         "deliverable": "i-clip", "dependency": "i-link", "session": "i-agents", "cost": "i-clock", "agent": "i-agents",
-        "participant": "i-agents", "context": "i-link",
+        "participant": "i-agents", "context": "i-file", "comment": "i-comment", "checkpoint": "i-comment",
+        "finding": "i-comment", "plan": "i-check",
     }.get(noun, "i-edit")  # fmt: skip
 
 
@@ -124,11 +137,12 @@ SENTENCES: dict[str, Callable[[Activity, dict[str, Any]], str]] = {
     "context.shared": lambda a, d: f"shared {d.get('key')}",
     "note.added": lambda a, d: "took a note",
     "checkpoint.posted": lambda a, d: "posted a checkpoint",
-    "finding.shared": lambda a, d: "found out",
+    "finding.shared": lambda a, d: f"shared a finding: {d['impact']}" if d.get("impact") else "shared a finding",
     "session.started": lambda a, d: f"spawned {a.session}",
     "session.ended": lambda a, d: f"ended {a.session}",
     "cost.recorded": _spent,
 }
+SPOKEN = ("comment.added", "checkpoint.posted", "finding.shared")
 SAY_IT_ALL = {
     "deliverable.added",
     "deliverable.adopted",

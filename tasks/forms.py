@@ -88,6 +88,22 @@ def reason(fields: Mapping[str, str]) -> str:
     return text
 
 
+def said(fields: Mapping[str, str], name: str, most: int) -> str:
+    """What was written into one field; Invalid without a word."""
+    wrong: dict[str, str] = {}
+    text = _text(name, fields.get(name, ""), most, wrong)
+    if not text.strip() and not wrong:
+        wrong[name] = "Write something first."
+    if wrong:
+        raise Invalid(wrong)
+    return text.strip()
+
+
+def said_line(fields: Mapping[str, str], name: str, most: int) -> str:
+    """As `said`, on one line."""
+    return " ".join(said(fields, name, most).split())
+
+
 def target_status(fields: Mapping[str, str]) -> str:
     if fields.get("status") not in STATUSES:
         raise Invalid({"status": "Unknown status."})

@@ -15,12 +15,12 @@ from mission_control import first_run
 from mission_control.actors import Actor, person
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.views import PageRequest, is_part, page
-from tasks import forms, transitions
+from tasks import collaboration, forms, plan, transitions
 from tasks.board import MOST, PAGE, Board, Column, Names, Place, cards, iso, menus, read_order
 from tasks.details import TABS, Details, digest, kind_shown
 from tasks.models import Task
 from tasks.shell import Shell, may
-from tasks.vocabulary import COLUMNS, INBOX, OPEN, PRIORITIES, READY, STATUSES
+from tasks.vocabulary import COLUMNS, CONTEXT_KINDS, INBOX, OPEN, PRIORITIES, READY, STATUSES, STEP_STATES
 
 MODULES = [
     "js/" + name
@@ -226,11 +226,12 @@ def _details(request: PageRequest, code: str, tab: str = "") -> dict[str, Any]:
     tab = tab or request.GET.get("tab", "overview")
     context: dict[str, Any] = {
         "details": details, "task": details.task, "tab": tab if tab in TABS else "overview",
-        "priorities": NewTaskForm.priorities,
+        "priorities": NewTaskForm.priorities, "context_kinds": CONTEXT_KINDS,
     }  # fmt: skip
     if context["tab"] == "activity":
         most = max(50, min(1000, _number(request.GET.get("most"), 50)))
-        context["activities"], older = details.activities(most=most)
+        context["only"] = "spoken" if request.GET.get("only", request.POST.get("only")) == "spoken" else ""
+        context["activities"], older = details.activities(most=most, spoken=bool(context["only"]))
         context["older"] = most + 200 if older else 0
         context["most"] = most
     return context
@@ -326,6 +327,49 @@ def suggest(request: PageRequest) -> HttpResponse:
         if not found:
             found = list(tasks.filter(title__icontains=words).values_list("code", "title")[:8])
     return render(request, "tasks/_suggestions.html", {"found": found})
+
+
+# ── what the team says ──────────────────────────────────────────────────────────────────────────────────────────────
+
+SAID, STEP, KEY = 10_000, 500, 200  # characters
+
+
+@page("POST", needs="orchestrate")
+def comment(request: PageRequest, code: str) -> HttpResponse:
+    collaboration.comment(request.actor, code, forms.said(request.POST, "comment", SAID))
+    return _drawer_answer(request, code)
+
+
+@page("POST", needs="orchestrate")
+def share(request: PageRequest, code: str) -> HttpResponse:
+    """A person shares a text; agents share any JSON."""
+    kind = request.POST.get("kind", "")
+    if kind not in CONTEXT_KINDS:
+        raise Invalid({"kind": "There is no such kind."})
+    key, value = forms.said_line(request.POST, "key", KEY), forms.said(request.POST, "value", SAID)
+    collaboration.share(request.actor, code, key, value, kind=kind)
+    return _drawer_answer(request, code)
+
+
+@page("POST", needs="orchestrate")
+def take_note(request: PageRequest, code: str) -> HttpResponse:
+    collaboration.take_note(request.actor, code, forms.said(request.POST, "note", SAID))
+    return _drawer_answer(request, code)
+
+
+@page("POST", needs="orchestrate")
+def add_step(request: PageRequest, code: str) -> HttpResponse:
+    plan.add(request.actor, code, forms.said_line(request.POST, "step", STEP))
+    return _drawer_answer(request, code)
+
+
+@page("POST", needs="orchestrate")
+def set_step(request: PageRequest, code: str, number: int) -> HttpResponse:
+    state = request.POST.get("state", "")
+    if state not in STEP_STATES:
+        raise Invalid({"state": "There is no such state."})
+    plan.change(request.actor, code, number, state=state)
+    return _drawer_answer(request, code)
 
 
 # ── deliverables ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -73,6 +73,7 @@ function arrived(place) {
   }
   tick(place);
   for (const form of place.querySelectorAll?.("[data-edit-form][data-draft]") ?? []) if (form.hidden && restore(form)) unfold(form, true);
+  for (const form of place.querySelectorAll?.(".say[data-draft]") ?? []) if (!form.contains(document.activeElement)) restore(form);
 }
 
 addEventListener("popstate", ({ state }) => {
@@ -151,13 +152,11 @@ document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => {
   const fields = source.matches("form") ? source.querySelectorAll("input, textarea") : [source];
   for (const field of fields) {
     if (field.type === "hidden") continue;
-    if (field.name === "add_tag" || field.name === "depends_on") field.value = "";
+    if (field.name === "add_tag" || field.name === "depends_on" || "sentEmpty" in field.dataset) field.value = "";
     if (field.defaultValue !== undefined) field.defaultValue = field.value;
   }
-  if (source.matches("[data-edit-form]")) {
-    forget(source);
-    unfold(source, false);
-  }
+  if (source.matches("[data-draft]")) forget(source);
+  if (source.matches("[data-edit-form]")) unfold(source, false);
   const task = source.closest(".task");
   if (task) document.dispatchEvent(new CustomEvent("touched", { detail: [task.dataset.task] }));
 });

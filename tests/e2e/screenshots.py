@@ -71,7 +71,7 @@ def shoot(page: Page, server: Server, to: Path, look: str) -> None:
     picture("agent")
     open_drawer(page, server)
     picture("drawer")
-    for tab in ("Activity", "Deliverables", "Sessions"):
+    for tab in ("Activity", "Deliverables", "Sessions", "Context"):
         page.locator(".tabs").get_by_text(tab).click()
         picture(tab.lower())
     page.goto(server.url)

@@ -135,9 +135,13 @@ def test_nothing_an_agent_or_a_person_writes_runs_loads_or_looks_like_ours(olivi
     server.call("evil", "POST", f"/api/v1/tasks/{code}/progress", {**lease, "step": ATTACKS[1], "message": ATTACKS[2]})
     thing = {"type": "url", "title": ATTACKS[0], "path": ATTACKS[6], "description": ATTACKS[1]}
     server.call("evil", "POST", f"/api/v1/tasks/{code}/deliverables", thing)
+    server.call("evil", "POST", f"/api/v1/tasks/{code}/comments", {"text": f"@evil {ATTACKS[0]}\n\n{MARKDOWN}"})
+    server.call("evil", "POST", f"/api/v1/tasks/{code}/context", {"key": ATTACKS[1], "value": {ATTACKS[0]: ATTACKS[2]}})
+    server.call("evil", "POST", f"/api/v1/tasks/{code}/plan", {"steps": [ATTACKS[0], ATTACKS[3]]})
+    server.call("evil", "POST", f"/api/v1/tasks/{code}/join", {"role": ATTACKS[0][:60]})
     page = olivia.open("/?q=" + code)
     olivia.card(code).locator("a").click()
-    for tab in ("Activity", "Deliverables", "Sessions", "Overview"):
+    for tab in ("Activity", "Deliverables", "Sessions", "Context", "Overview"):
         page.locator(".tabs").get_by_text(tab).click()
         expect(page.locator(".tabs [aria-current]")).to_contain_text(tab)
         page.wait_for_timeout(150)
@@ -173,8 +177,19 @@ def test_axe_finds_nothing_on_any_page(sign_in: Callable[..., Person], server: S
     working = olivia.new_task("Working")
     lease = server.claim("ada", working)
     server.call("ada", "POST", f"/api/v1/tasks/{working}/progress", {**lease, "percent": 50, "step": "half"})
+    at = f"/api/v1/tasks/{working}"
+    server.call(
+        "ada",
+        "POST",
+        f"{at}/plan",
+        {"steps": [{"title": s, "state": s} for s in ("done", "running", "failed", "skipped")]},
+    )
+    server.call("ada", "POST", f"{at}/comments", {"text": "@ada `code` and a [link](https://example.org)"})
+    server.call("ada", "POST", f"{at}/context", {"key": "k", "value": {"a": [1]}})
+    server.call("ada", "POST", f"{at}/join")
     page = olivia.open("/")
-    for path in (*PAGES, f"/tasks/{code}", f"/tasks/{working}?tab=sessions", f"/tasks/{blocked}?tab=activity"):
+    tabs = [f"/tasks/{working}?tab={tab}" for tab in ("overview", "activity", "sessions", "context")]
+    for path in (*PAGES, f"/tasks/{code}", f"/tasks/{blocked}?tab=activity", *tabs):
         page.goto(server.url + path)
         page.wait_for_timeout(250)
         assert violations(page) == [], path

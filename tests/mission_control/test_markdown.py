@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mission_control.markdown import rendered
+from mission_control.markdown import marked, rendered
 
 
 def test_what_people_write_comes_out_readable():
@@ -60,3 +60,18 @@ def test_deep_nesting_and_nothing_do_no_harm():
     assert rendered("  \n ") == ""
     assert len(rendered(">" * 3000 + " x")) < 100_000
     assert rendered("[" * 2000)
+
+
+def test_mentions_stand_out_where_they_are_meant_and_nothing_else_does():
+    text = "@ada, @Bob. @nobody `@ada` [@ada](https://example.org) ada@ada.example\n\n    @ada\n\n*@ada*"
+    html = marked(rendered(text), ["ada", "bob"])
+    assert html.count("<strong>@ada</strong>") == 2
+    assert "<strong>@Bob</strong>." in html and "@nobody" in html and "<strong>@nobody" not in html
+    assert "<code>@ada</code>" in html and ">@ada</a>" in html and "ada@ada.example" in html
+    assert marked(rendered("@ada"), []) == rendered("@ada")
+
+
+def test_marking_lets_nothing_in():
+    hostile = '@ada<script>alert(1)</script> @ada"><img src=x onerror=alert(1)> <b class=btn>@ada</b>'
+    html = marked(rendered(hostile), ["ada", "<script>"])
+    assert "<script" not in html and "<img" not in html and "class=" not in html.replace("class=btn&gt;", "")

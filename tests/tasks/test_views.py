@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import re
+import time
 
 import pytest
 from django.core.files.base import File
 from django.test import Client
 
+from mission_control import log
 from mission_control.actors import Actor
-from tasks import transitions, views
+from mission_control.models import Activity, Fleet
+from tasks import collaboration, transitions, views
 from tasks.models import Deliverable, Task
 from tests.conftest import a_task, claimed, fence, fresh
 
@@ -265,3 +268,91 @@ def test_pages_are_compressed_and_secrets_are_not(operator, browser_of):
     assert made.headers["Cache-Control"] == "no-store"
     assert "Content-Encoding" not in made.headers
     assert re.search(r"mc_\w{40}", made.content.decode())
+
+
+# ── what the team says ──────────────────────────────────────────────────────────────────────────────────────────────
+
+SAID = [
+    ("comments/add", {"comment": "Hello @ada"}, "activity", "Hello <strong>@ada</strong>"),
+    ("context/share", {"key": "tone of  voice", "value": "Calm", "kind": "decision"}, "context", "tone of voice"),
+    ("notes/add", {"note": "Mine"}, "context", "Mine"),
+    ("plan/add", {"step": "Read it"}, "overview", "Read it"),
+]
+
+
+@pytest.mark.parametrize(("path", "fields", "tab", "shown"), SAID)
+def test_people_say_something_and_see_it_on_the_tab_they_are_on(path, fields, tab, shown, operator, ada, browser_of):
+    task = a_task()
+    answer = browser_of(operator).post(f"/tasks/{task.code}/{path}", {**fields, "tab": tab}, headers=PART)
+    assert answer.status_code == 200 and shown in answer.content.decode()
+
+
+@pytest.mark.parametrize(("path", "fields", "tab", "shown"), SAID)
+def test_who_may_not_write_and_who_writes_nothing_is_refused(path, fields, tab, shown, viewer, operator, browser_of):
+    task = a_task()
+    assert browser_of(viewer).post(f"/tasks/{task.code}/{path}", fields, headers=PART).status_code == 403
+    for blank in ("", " \n ", "x\0", "x" * 10_001):
+        empty = {name: value if name == "kind" else blank for name, value in fields.items()}
+        answer = browser_of(operator).post(f"/tasks/{task.code}/{path}", empty, headers=PART)
+        assert answer.status_code == 400, blank[:9]
+    assert fresh(task).version == 1
+
+
+def test_a_step_is_ticked_off_and_set_back(operator, browser_of):
+    task, client = a_task(), browser_of(operator)
+    client.post(f"/tasks/{task.code}/plan/add", {"step": "Read it"}, headers=PART)
+    for state, status, word in (("done", 200, "step--done"), ("pending", 200, "step--pending"), ("odd", 400, "")):
+        answer = client.post(f"/tasks/{task.code}/plan/1", {"state": state}, headers=PART)
+        assert answer.status_code == status and word in answer.content.decode()
+    assert client.post(f"/tasks/{task.code}/plan/2", {"state": "done"}, headers=PART).status_code == 404
+
+
+def test_notes_are_shown_to_their_author_alone(operator, admin, ada, browser_of):
+    task = a_task()
+    collaboration.take_note(operator, task.code, "the operator's own")
+    collaboration.take_note(ada, task.code, "the agent's own")
+    tab = f"/tasks/{task.code}/drawer?tab=context"
+    mine, another = (browser_of(actor).get(tab, headers=PART).content.decode() for actor in (operator, admin))
+    assert "operator&#x27;s own" in mine and "agent&#x27;s own" not in mine
+    assert "own</p>" not in another
+
+
+def test_what_was_said_is_shown_alone_and_stays_so_after_saying_more(operator, browser_of):
+    task, client = a_task(), browser_of(operator)
+    collaboration.comment(operator, task.code, "First")
+    alone = client.get(f"/tasks/{task.code}/drawer?tab=activity&only=spoken", headers=PART).content.decode()
+    assert "First" in alone and "created it" not in alone
+    said = {"comment": "Second", "tab": "activity", "only": "spoken"}
+    after = client.post(f"/tasks/{task.code}/comments/add", said, headers=PART).content.decode()
+    assert "Second" in after and "created it" not in after and "only=spoken" in after
+
+
+def test_ten_thousand_comments_slow_neither_the_board_nor_the_drawer_nor_a_completion(
+    operator, ada, browser_of, api_of
+):
+    task, client = a_task("Much said"), browser_of(operator)
+    claim = claimed(ada, task)
+    many = 10_000
+    head = log.head()
+    Activity.objects.bulk_create(
+        Activity(
+            seq=head + 1 + n, kind="comment.added", actor_type="agent", actor="ada", venture="default", task=task.code,
+            agent="ada", message=f"Comment {n}", data={"mentions": []},
+        )
+        for n in range(many)
+    )  # fmt: skip
+    Fleet.objects.update(seq=head + many)
+    Task.objects.filter(pk=task.pk).update(comment_count=many)
+    took = {}
+    for name, act in {
+        "board": lambda: client.get("/"),
+        "drawer": lambda: client.get(f"/tasks/{task.code}/drawer?tab=activity&only=spoken", headers=PART),
+        "list": lambda: api_of(ada).get(f"/tasks/{task.code}/comments"),
+        "comment": lambda: api_of(ada).post(f"/tasks/{task.code}/comments", {"text": "One more"}),
+        "complete": lambda: transitions.complete(ada, task.code, fence(claim)),
+    }.items():
+        began = time.perf_counter()
+        act()
+        took[name] = time.perf_counter() - began
+    assert max(took.values()) < 1, took
+    assert fresh(task).comment_count == many + 1
