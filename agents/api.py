@@ -10,10 +10,12 @@ from agents import keys, roster
 from agents import serializers as shape
 from agents.acting import act_for
 from agents.models import Agent
+from mission_control import log
+from mission_control.actors import Actor
 from mission_control.endpoints import NO_STORE, OPERATE, STEER, Call, endpoint, limited
 from mission_control.errors import Invalid, NotAllowed
 from mission_control.idempotency import Reply
-from mission_control.models import Fleet
+from mission_control.models import Fleet, Webhook
 from mission_control.paging import Page, page
 from mission_control.query import CURSOR, LIMIT, Param, Query, flag, line, one_of, ordering, several
 from mission_control.rest import ANYONE, KNOWN
@@ -39,11 +41,14 @@ def register(call: Call) -> dict[str, Any]:
     fields = _columns(call.given)
     if "is_lead" in fields:
         raise Invalid({"is_lead": "Nobody makes a lead of itself."})
-    agent, secret, token = roster.register(name=fields.pop("name"), slug=fields.pop("id", ""), **fields)
+    address, name, slug = fields.pop("webhook_url", ""), fields.pop("name"), fields.pop("id", "")
+    with log.unit():
+        agent, secret, token = roster.register(name=name, slug=slug, **fields)
+        webhook_secret = roster.set_webhook(Actor("agent", agent.slug, agent=agent), agent, address)
     root = public_url(call)
     return {
         "agent": shape.agent_shape(agent, bare=call.bare), "api_key": secret, "claim_url": f"{root}/claim/{token}",
-        "skill_url": f"{root}/skill.md", "ws_url": f"{root.replace('http', 'ws', 1)}/ws",
+        "skill_url": f"{root}/skill.md", "ws_url": f"{root.replace('http', 'ws', 1)}/ws", **({"webhook_secret": webhook_secret} if webhook_secret else {}),
     }  # fmt: skip
 
 
@@ -57,10 +62,16 @@ def read_me(call: Call) -> dict[str, Any]:
     return _me(call, me(call))
 
 
-@endpoint("PATCH", needs=("work", "orchestrate"), takes=shape.AgentChange, gives=shape.MeOut)
+@endpoint("PATCH", needs=("work", "orchestrate"), takes=shape.MeChange, gives=shape.MeOut, headers=NO_STORE)
 def change_me(call: Call) -> dict[str, Any]:
     """Change what the calling agent says of itself."""
-    return _me(call, roster.change(call.actor, me(call), _columns(call.given), version=call.version))
+    fields, secret = _columns(call.given), None
+    address = fields.pop("webhook_url", None)
+    with log.unit():
+        agent = roster.change(call.actor, me(call), fields, version=call.version)
+        if address is not None:
+            secret = roster.set_webhook(call.actor, agent, address)
+    return _me(call, agent, secret)
 
 
 def me(call: Call) -> Agent:
@@ -76,7 +87,8 @@ class _Me(dict[str, Any]):
     version: int
 
 
-def _me(call: Call, agent: Agent) -> _Me:
+def _me(call: Call, agent: Agent, secret: str | None = None) -> _Me:
+    hook = Webhook.objects.filter(agent=agent.slug).first()
     told = _Me(
         agent=shape.agent_shape(agent, bare=call.bare),
         leases=[
@@ -90,6 +102,11 @@ def _me(call: Call, agent: Agent) -> _Me:
         tokens_left=None if agent.token_budget is None else max(0, agent.token_budget - agent.tokens_used),
         unread_notifications=0,
         frozen=Fleet.objects.filter(frozen_at__isnull=False).exists(),
+        webhook=hook and {
+            "url": hook.url, "enabled": hook.enabled, "disabled_reason": hook.disabled_reason,
+            "failing_since": iso(hook.failing_since),
+        },
+        webhook_secret=secret,
     )  # fmt: skip
     told.version = agent.version
     return told

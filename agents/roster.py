@@ -16,10 +16,10 @@ from django.utils.text import slugify
 
 from agents import keys
 from agents.models import Agent
-from mission_control import log
+from mission_control import log, webhooks
 from mission_control.actors import Actor, system
 from mission_control.errors import Invalid, NotAllowed, NotThere, Refused
-from mission_control.models import Activity
+from mission_control.models import Activity, Webhook
 from ventures.models import Venture
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ def claim(actor: Actor, token: str) -> Agent:
         claimed_at=Now(), claim_digest="", owner=actor.user, version=F("version") + 1
     )
     log.record("agent.claimed", actor, level="success", agent=agent.slug, title=agent.name, data={"owner": actor.name})
+    webhooks.begin_for_agent(agent.slug, actor)
     return Agent.objects.get(pk=agent.pk)
 
 
@@ -121,6 +122,7 @@ def delete(actor: Actor, agent: Agent) -> None:
     """Records agent.changed with `deleted`. Refused while it has tasks or sessions: what it did keeps its name."""
     if not actor.can("operate"):
         raise NotAllowed("Only an operator deletes agents.")
+    webhooks.remove_for_agent(agent.slug, actor)
     try:
         with log.step():
             Agent.objects.get(pk=agent.pk).delete()
@@ -148,6 +150,28 @@ def join(actor: Actor, agent: Agent, venture: Venture) -> None:
             title=agent.name,
             data={"joined": venture.slug},
         )
+
+
+@log.verb
+def set_webhook(actor: Actor, agent: Agent, url: str) -> str | None:
+    """The address where the agent itself is told of work; "" takes it away. The new secret, None when nothing changed.
+
+    Nothing is sent there before a person has claimed the agent. Another address has another secret. Records
+    webhook.created or webhook.deleted. Invalid: an address that may not be called.
+    """
+    current = Webhook.objects.filter(agent=agent.slug).first()
+    if (current.url if current else "") == url:
+        return None
+    if not url:
+        webhooks.remove_for_agent(agent.slug, actor)
+        return None
+    waits: dict[str, Any] = (
+        {} if agent.claimed_at else {"enabled": False, "disabled_reason": "Nobody has claimed the agent yet."}
+    )
+    try:
+        return webhooks.create(actor, url=url, agent=agent.slug, description=f"{agent.name} itself"[:500], **waits)[1]
+    except Invalid as invalid:
+        raise Invalid({"webhook_url": invalid.details[0]["message"]}) from None
 
 
 def visible_ventures(actor: Actor) -> Any:

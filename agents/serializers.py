@@ -92,9 +92,14 @@ class AgentChange(AgentFields):
     name = Line(120, blank=False)
 
 
+class MeChange(AgentChange):
+    webhook_url = Line(2000, help_text="Told of task.assigned, signed by Standard Webhooks. Empty takes it away.")
+
+
 class RegisterIn(AgentFields):
     id = Matching(60, SLUG, "Use letters, digits, - and _.", blank=False)
     name = Line(120, required=True)
+    webhook_url = Line(2000, help_text="Told of task.assigned once the agent is claimed.")
 
 
 class AvailabilityIn(StrictSerializer):
@@ -195,6 +200,9 @@ class RegisteredOut(Answer):
     claim_url = serializers.CharField(help_text="A person opens it; until then the key only reads /agents/me.")
     skill_url = serializers.CharField()
     ws_url = serializers.CharField()
+    webhook_secret = serializers.CharField(
+        required=False, help_text="With a webhook_url: signs what it is sent. Shown once."
+    )
 
 
 class MeOut(Answer):
@@ -205,12 +213,20 @@ class MeOut(Answer):
         epoch = serializers.IntegerField()
         lease_expires_at = serializers.DateTimeField()
 
+    class Address(serializers.Serializer[Any]):
+        url = serializers.CharField()
+        enabled = serializers.BooleanField()
+        disabled_reason = serializers.CharField(allow_blank=True)
+        failing_since = serializers.DateTimeField(allow_null=True)
+
     agent = AgentOut()
     leases = Lease(many=True)
     abilities = serializers.ListField(child=serializers.CharField(), help_text="What the key allows.")
     tokens_left = serializers.IntegerField(allow_null=True, help_text="Of the token budget; null: no budget.")
     unread_notifications = serializers.IntegerField()
     frozen = serializers.BooleanField()
+    webhook = Address(allow_null=True, help_text="Its own address, when it has named one.")
+    webhook_secret = serializers.CharField(allow_null=True, help_text="In answer to a new webhook_url, once.")
 
 
 class NextOut(Answer):

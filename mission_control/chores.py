@@ -19,7 +19,7 @@ from typing import Any
 from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 
-from mission_control import idempotency, live, log, tickets
+from mission_control import deliveries, idempotency, live, log, sending, tickets
 
 logger = logging.getLogger(__name__)
 WORKERS = 3
@@ -53,6 +53,7 @@ def register_own() -> None:
     """The floor's own chores."""
     register("fold counts", 5, log.fold_counts)
     register("seal log", 2, _seal_all)
+    register("deliver webhooks", 0.5, lambda: sending.deliver(_is_stopping))
     register("forget", 3600, forget_old)
 
 
@@ -122,7 +123,14 @@ def begin() -> Runner:
 def forget_old() -> dict[str, int]:
     """Chore: what requests left behind and nobody may use any more."""
     expired, _ = Session.objects.filter(expire_date__lt=Now() - timedelta(days=1)).delete()
-    return {"answers": idempotency.forget_old(), "tickets": tickets.forget_old(), "sessions": expired}
+    return {
+        "answers": idempotency.forget_old(), "tickets": tickets.forget_old(), "sessions": expired,
+        "deliveries": deliveries.forget_old(),
+    }  # fmt: skip
+
+
+def _is_stopping() -> bool:
+    return runner is not None and runner.stopping.is_set()
 
 
 def _seal_all() -> int:

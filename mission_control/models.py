@@ -201,3 +201,80 @@ class SetupLink(models.Model):
 
     def __str__(self) -> str:
         return "setup link"
+
+
+class Webhook(models.Model):
+    """An address that is told of lines of the log: those of some kinds and ventures, or one agent's assignments.
+
+    `failures` in a row and `failing_since` end with the first success. Until `hold_until` nothing is sent there.
+    """
+
+    code = models.CharField(max_length=8, unique=True)
+    url = models.CharField(max_length=2000)
+    description = models.CharField(max_length=500, blank=True)
+    kinds = models.JSONField(default=list, blank=True)  # task.completed, task.*; empty: all
+    ventures = models.JSONField(default=list, blank=True)  # slugs; empty: all
+    agent = models.CharField(max_length=60, blank=True)  # the slug of the agent whose own address it is
+    secret = models.BinaryField()  # encrypted, see signatures.py; the one before is valid until its time
+    old_secret = models.BinaryField(null=True, blank=True)
+    old_secret_until = models.DateTimeField(null=True, blank=True)
+    concurrency = models.PositiveSmallIntegerField(default=2)
+    enabled = models.BooleanField(default=True)
+    disabled_reason = models.CharField(max_length=500, blank=True)
+    since_seq = models.BigIntegerField(default=0)  # lines above it are told
+    failures = models.PositiveIntegerField(default=0)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    hold_until = models.DateTimeField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    version = models.PositiveIntegerField(default=1)
+    created_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["agent"], name="webhook_agent", condition=~Q(agent="")),
+            models.CheckConstraint(
+                name="webhook_concurrency", condition=Q(concurrency__gte=1) & Q(concurrency__lte=20)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Delivery(models.Model):
+    """One message to one webhook, with how each attempt went. Its body is made from the line of the log it tells.
+
+    While it is being sent, `sending_until` holds it; after a kill the next process sends it again when that has passed.
+    """
+
+    STATES = [("pending", "Pending"), ("delivered", "Delivered"), ("dead", "Dead")]
+
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
+    message_id = models.CharField(max_length=60, unique=True)  # the same at each attempt
+    seq = models.BigIntegerField(default=0)  # of the line; 0: a test
+    kind = models.CharField(max_length=40)
+    state = models.CharField(max_length=10, choices=STATES, default="pending")
+    tries = models.PositiveSmallIntegerField(default=0)  # on its schedule; redelivering begins anew
+    attempts = models.JSONField(default=list, blank=True)  # [{at, status, error, milliseconds}], the latest ones
+    answer = models.CharField(max_length=500, blank=True)  # the beginning of what the endpoint last said
+    next_at = models.DateTimeField(db_default=Now())
+    sending_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["webhook", "next_at", "id"], name="delivery_due", condition=Q(state="pending")),
+            models.Index(fields=["webhook", "id"], name="delivery_listed"),
+            models.Index(fields=["created_at"], name="delivery_created"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["webhook", "seq"], name="delivery_once", condition=Q(seq__gt=0)),
+            models.CheckConstraint(name="delivery_state", condition=Q(state__in=["pending", "delivered", "dead"])),
+        ]
+
+    def __str__(self) -> str:
+        return self.message_id

@@ -296,3 +296,12 @@ def _allowed(entries: tuple[str, ...]) -> frozenset[str]:
 
 def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def host_of(address: str) -> str:
+    """What of an address may be shown to anyone: user, path and query may be secrets."""
+    try:
+        url = httpx2.URL(address)
+    except (httpx2.InvalidURL, ValueError, TypeError):
+        return ""
+    return url.netloc.decode("ascii", "replace").rpartition("@")[2][:300]

@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from agents.urls import api_urls as agent_calls
 from agents.urls import page_urls as agent_pages
-from mission_control import api, endpoints, health, views
+from mission_control import api, endpoints, health, views, webhooks_api
 from tasks.urls import api_urls as task_calls
 from tasks.urls import page_urls as task_pages
 from ventures.urls import api_urls as venture_calls
@@ -30,8 +30,20 @@ fleet_calls: list[URLPattern] = [
     path("fleet/thaw", endpoints.resource(api.read_thaw, api.thaw)),
     path("tickets", endpoints.resource(api.create_ticket)),
 ]
+webhook_calls: list[URLPattern] = [
+    path("webhooks", endpoints.resource(webhooks_api.list_webhooks, webhooks_api.create_webhook)),
+    path(
+        "webhooks/<slug:hook>",
+        endpoints.resource(webhooks_api.read_webhook, webhooks_api.change_webhook, webhooks_api.delete_webhook),
+    ),
+    path("webhooks/<slug:hook>/rotate", endpoints.resource(webhooks_api.rotate_secret)),
+    path("webhooks/<slug:hook>/test", endpoints.resource(webhooks_api.test_webhook)),
+    path("webhooks/<slug:hook>/redeliver", endpoints.resource(webhooks_api.redeliver_range)),
+    path("webhooks/<slug:hook>/deliveries", endpoints.resource(webhooks_api.list_deliveries)),
+    path("webhooks/<slug:hook>/deliveries/<slug:message>/redeliver", endpoints.resource(webhooks_api.redeliver_one)),
+]
 # Literal addresses win over ids: those of tasks come first, they hold agents/heartbeat.
-api_calls: list[URLPattern] = [*task_calls, *agent_calls, *venture_calls, *fleet_calls]
+api_calls: list[URLPattern] = [*task_calls, *agent_calls, *venture_calls, *fleet_calls, *webhook_calls]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),

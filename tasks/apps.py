@@ -9,8 +9,9 @@ class TasksConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models import signals
 
-        from tasks import search, stream_shapes, sweeping
+        from tasks import hints, search, stream_shapes, sweeping
 
+        hints.register()
         stream_shapes.register()
         sweeping.register()
         signals.post_migrate.connect(search.keep_index, sender=self)

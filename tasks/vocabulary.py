@@ -118,4 +118,5 @@ KINDS = (
     "session.started", "session.updated", "session.ended", "agent.registered", "agent.claimed", "agent.changed",
     "agent.seen_again", "agent.went_offline", "venture.created", "venture.changed", "cost.recorded", "fleet.frozen",
     "fleet.thawed", "fleet.restored", "fleet.moved", "log.pruned", "user.created", "user.changed", "user.deleted",
+    "webhook.created", "webhook.changed", "webhook.deleted", "webhook.disabled", "webhook.redelivered",
 )  # fmt: skip

@@ -90,6 +90,11 @@ WHO: dict[tuple[str, str], set[str]] = {
     },
     ("GET", "fleet/freeze"): READERS, ("POST", "fleet/freeze"): OPERATORS, ("GET", "fleet/thaw"): READERS,
     ("POST", "fleet/thaw"): OPERATORS, ("POST", "tickets"): READERS,
+    ("GET", "webhooks"): OPERATORS, ("POST", "webhooks"): OPERATORS, ("GET", "webhooks/{hook}"): OPERATORS,
+    ("PATCH", "webhooks/{hook}"): OPERATORS, ("DELETE", "webhooks/{hook}"): OPERATORS,
+    ("POST", "webhooks/{hook}/rotate"): OPERATORS, ("POST", "webhooks/{hook}/test"): OPERATORS,
+    ("POST", "webhooks/{hook}/redeliver"): OPERATORS, ("GET", "webhooks/{hook}/deliveries"): OPERATORS,
+    ("POST", "webhooks/{hook}/deliveries/{message}/redeliver"): OPERATORS,
 }  # fmt: skip
 
 
@@ -160,6 +165,8 @@ def test_each_call_lets_in_exactly_those_of_the_table(cast, venture, bob, monkey
                 "key": "nowhere",
                 "slug": "apollo",
                 "prefix": "x",
+                "hook": "x",
+                "message": "x",
             }
             if route.address.startswith("agents/"):
                 ids["slug"] = "bob"

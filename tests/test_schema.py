@@ -19,7 +19,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi import checks
 
-from mission_control import callers
+from mission_control import callers, webhooks
 from tasks import transitions
 from tests.conftest import DIRECTOR, Api, a_task, claimed, key_of
 
@@ -76,7 +76,10 @@ def world(db, one_connection, monkeypatch, tmp_path, ada, stranger, venture, set
     claimed(stranger, task, session_key="run")
     transitions.deliver(DIRECTOR, task.code, [{"type": "artifact", "title": "x"}])
     transitions.add_dependency(DIRECTOR, second.code, first.code)
-    real.update(code=task.code, before=first.code, key="run", slug="apollo", number=1, prefix="abcdefgh")
+    hook, _ = webhooks.create(DIRECTOR, url="https://hook.example/")
+    real.update(
+        code=task.code, before=first.code, key="run", slug="apollo", number=1, prefix="abcdefgh", hook=hook.code
+    )
     return Api(key_of(stranger.agent, "admin"))
 
 

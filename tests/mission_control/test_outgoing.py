@@ -7,8 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from cryptography import x509
@@ -17,65 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from mission_control import outgoing
 from mission_control.outgoing import NotSent, is_open, request, target_of
+from tests.receiving import answering
 
 PUBLIC = "93.184.215.14"
-
-
-class Receiver:
-    """A server on this machine that remembers what it was sent. `act` answers."""
-
-    def __init__(self, act: Callable[[BaseHTTPRequestHandler], None], context: ssl.SSLContext | None = None) -> None:
-        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                receiver.seen.append((self.command, self.path, dict(self.headers.items()), body))
-                act(self)
-
-            do_GET = do_POST = handle_any
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if context:
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def answering(status: int, body: bytes = b"", **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
-    def act(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return act
-
-
-@pytest.fixture
-def receive(settings) -> Iterator[Callable[..., Receiver]]:
-    """A receiver that the settings allow, unless `allowed` is false."""
-    made: list[Receiver] = []
-
-    def make(act: Callable[[BaseHTTPRequestHandler], None], *, allowed: bool = True, context=None) -> Receiver:
-        made.append(Receiver(act, context))
-        if allowed:
-            settings.OUTGOING_ALLOWED = [*settings.OUTGOING_ALLOWED, f"127.0.0.1:{made[-1].port}"]
-        return made[-1]
-
-    yield make
-    for receiver in made:
-        receiver.close()
 
 
 @pytest.fixture
