@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ BEST_BELOW_BYTES = 200_000  # the best compression of the API documentation's sc
 
 OURS = ("js/", "css/")  # third-party files are sent as they came
 COMMENT = re.compile(r"^[ \t]*(?:/\*.*?\*/|//[^\n]*)[ \t]*\n", re.MULTILINE | re.DOTALL)
-STYLES = "css/app.css"  # names what it is made of
+STYLES = ("css/app.css", "css/pages.css")  # name what they are made of
 IMPORT = re.compile(r'^@import url\("([a-z]+\.[0-9a-f]{12}\.css)"\);\n', re.MULTILINE)
 
 
@@ -29,6 +30,10 @@ def without_comments(source: str) -> str:
     begin one of them with two slashes.
     """
     return COMMENT.sub("", source)
+
+
+def _imported(folder: Path, match: re.Match[str]) -> str:
+    return (folder / match[1]).read_text()
 
 
 class HashedStaticFiles(CompressedManifestStaticFilesStorage):
@@ -50,8 +55,9 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     def post_process_with_compression(self, files: Iterable[Any]) -> Iterator[Any]:
         """Joins the style sheets between hashing, which names each file by its content, and compressing."""
         hashed = list(files)
-        path = Path(self.path(self.hashed_files[self.hash_key(STYLES)]))
-        path.write_text(IMPORT.sub(lambda match: (path.parent / match[1]).read_text(), path.read_text()))
+        for index in STYLES:
+            path = Path(self.path(self.hashed_files[self.hash_key(index)]))
+            path.write_text(IMPORT.sub(partial(_imported, path.parent), path.read_text()))
         yield from super().post_process_with_compression(iter(hashed))
 
     def create_compressor(self, **options: Any) -> Compressor:

@@ -1,4 +1,4 @@
-"""What is served under /static: one style sheet, no comments of ours, third-party files as they came, small copies."""
+"""What is served under /static: two style sheets, no comments of ours, third-party files as they came, small copies."""
 
 import re
 
@@ -9,7 +9,7 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.management import call_command
 from django.test import override_settings
 
-from mission_control.static import UNUSED, without_comments
+from mission_control.static import STYLES, UNUSED, without_comments
 
 pytestmark = pytest.mark.slow
 
@@ -24,17 +24,19 @@ def collected(tmp_path_factory):
         yield root, staticfiles_storage
 
 
-def test_one_style_sheet_holds_what_all_of_them_say(collected):
+def test_two_style_sheets_hold_what_all_of_them_say(collected):
     root, storage = collected
-    served = (root / storage.stored_name("css/app.css")).read_text()
-    assert "@import" not in served
-    sources = [path for path in (settings.BASE_DIR / "static/css").glob("*.css") if path.name != "app.css"]
+    served = [(root / storage.stored_name(index)).read_text() for index in STYLES]
+    assert not any("@import" in text for text in served)
+    folder = settings.BASE_DIR / "static/css"
+    sources = [path for path in folder.glob("*.css") if f"css/{path.name}" not in STYLES]
     assert len(sources) > 10
     for path in sources:
         rules = [
             line for line in without_comments(path.read_text()).splitlines() if line.strip() and "url(" not in line
         ]
-        assert "\n".join(rules[-5:]) in re.sub(r"\n\n+", "\n", served), path.name
+        whole = "\n".join(rules[-5:])
+        assert sum(whole in re.sub(r"\n\n+", "\n", text) for text in served) == 1, path.name
 
 
 def test_what_is_joined_has_a_small_copy(collected):
