@@ -283,6 +283,7 @@ LEASE_SECONDS_MIN = env.int("LEASE_SECONDS_MIN", default=15)  # lower only to te
 LEASE_SECONDS_MAX = 24 * 3600
 SWEEP_SECONDS = 5
 IDLE_WARNING_SECONDS = env.int("IDLE_WARNING_SECONDS", default=600)
+AGENTS_ON_THE_FLY = env.bool("AGENTS_ON_THE_FLY", default=True)  # an unknown sub-agent's name makes an agent
 
 # ── language, time, logs ────────────────────────────────────────────────────────────────────────────────────────────
 LANGUAGE_CODE = "en"

@@ -921,6 +921,15 @@ def list_sessions(call: Call) -> Page:
     return page(rows, query, orders={"started_at": None}, default="-started_at", bare=call.bare)
 
 
+@endpoint(
+    "POST", needs=WORK, takes=shape.PersistentIn, gives=shape.SessionOut, name="session", status=201,
+    title="Begin a persistent session",
+)  # fmt: skip
+def begin_session(call: Call) -> Session:
+    """Begin a session that belongs to no task. The same key again gives the same one; PATCH or DELETE ends it."""
+    return sessions.begin_persistent(worker(call), key=call.given["session_key"], model=call.given.get("model", ""))
+
+
 @endpoint("GET", gives=shape.SessionOut, name="session")
 def read_session(call: Call, key: str) -> Session:
     """The caller's newest session of that key."""

@@ -329,6 +329,13 @@ class SubagentIn(StrictSerializer):
     parent = SessionKey(help_text="The session that spawned it; without one the task's primary session.")
 
 
+class PersistentIn(StrictSerializer):
+    aliases = {"openclaw_session_id": "session_key", "key": "session_key", "agent": "agent_id"}
+    session_key = SessionKey(required=True)
+    agent_id = Line(60, help_text="Act for this agent.")
+    model = Line(120)
+
+
 class SessionChange(StrictSerializer):
     aliases = {"status": "state"}
     read_only_names = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
@@ -89,6 +90,32 @@ def register_subagent(
 
 
 @log.verb
+def begin_persistent(actor: Actor, *, key: str, model: str = "") -> Session:
+    """A run of the caller's agent that belongs to no task, until it is ended. Records session.started.
+
+    The same key again gives the same session.
+    """
+    agent = actor.agent
+    if agent is None:
+        raise Invalid({"agent_id": "Say whose session it is."})
+    if not (actor.can("work") or actor.can("orchestrate") or actor.can("operate")):
+        raise NotAllowed("This key only reads.", code="scope_missing")
+    existing = Session.objects.live().filter(agent=agent, key=key).first()
+    if existing and existing.type == "persistent":
+        return visible_to(actor).get(pk=existing.pk)
+    try:
+        with log.step():
+            session = Session.objects.create(key=key, agent=agent, type="persistent", model=model)
+    except IntegrityError:
+        raise Refused("This session key is live elsewhere. Use another key.", code="session_busy") from None
+    log.record(
+        "session.started", actor, agent=agent.slug, session=key, message=agent.name,
+        data={"type": "persistent", "parent": "", "model": model},
+    )  # fmt: skip
+    return visible_to(actor).get(pk=session.pk)
+
+
+@log.verb
 def change(actor: Actor, session: Session, changes: dict[str, Any]) -> Session:
     """Set `state`, `model`, `output`, `summary` or `error`. An ending state ends it, for good.
 
@@ -154,7 +181,7 @@ def _ended_how(state: str) -> str:
 
 
 def _named(actor: Actor, name: str) -> Agent:
-    """The agent of that slug or name, made when there is none and the caller may register agents."""
+    """The agent of that slug or name, made when there is none, the setting allows it and the caller may."""
     slug = slugify(name)[:50]
     agent = Agent.objects.filter(slug=name).first() or Agent.objects.filter(slug=slug).first()
     agent = agent or Agent.objects.filter(name=name).order_by("pk").first()
@@ -164,4 +191,6 @@ def _named(actor: Actor, name: str) -> Agent:
         raise NotAllowed(
             f"There is no agent {name}, and this key may not register one: it needs the scope orchestrate."
         )
+    if not settings.AGENTS_ON_THE_FLY:
+        raise Invalid({"agent_name": f"There is no agent {name}, and none is made on the fly here: register it first."})
     return roster.create(actor, name=name, slug="" if not slug else roster.free_slug(name))

@@ -39,7 +39,7 @@ page_urls: list[URLPattern] = [
     path("tasks/<slug:code>/deliverables/<int:number>/open", views.deliverable_file, {"shown": True}),
     path("tasks/<slug:code>/<slug:name>", views.verb),
 ]
-sessions = resource(api.list_sessions)
+sessions = resource(api.list_sessions, api.begin_session)
 session = resource(api.read_session, api.change_session, api.end_session)
 log = resource(api.list_activities, api.log_activity)
 api_urls: list[URLPattern] = [

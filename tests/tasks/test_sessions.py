@@ -319,3 +319,41 @@ def test_a_stranger_reads_only_the_log_of_what_it_sees(api_of, stranger, ada, cl
     assert api_of(stranger).get(f"/tasks/{hidden.code}/activities").status_code == 404
     assert len(api_of(operator).get(f"/activities?task={hidden.code}").json()["activities"]) == 2
     assert Venture.objects.count() == 2 and DIRECTOR.can("admin")
+
+
+def test_where_the_setting_forbids_it_no_agent_is_made_on_the_fly(boss, ada, settings):
+    settings.AGENTS_ON_THE_FLY = False
+    task = a_task()
+    claimed(ada, task)
+    refused = boss.post(f"/tasks/{task.code}/subagent", {"session_key": KEY, "agent_name": "Designer"})
+    assert (refused.status_code, refused.json()["details"][0]["field"]) == (400, "agent_name")
+    assert not Agent.objects.filter(slug="designer").exists()
+    assert boss.post(f"/tasks/{task.code}/subagent", {"session_key": KEY, "agent_name": "Ada"}).status_code == 201
+
+
+def test_a_persistent_session_belongs_to_no_task_and_ends_by_a_call(api_of, ada, bob, operator):
+    client = api_of(ada)
+    begun = client.post("/sessions", {"sessionKey": "ada:always", "model": "small"})
+    session = begun.json()["session"]
+    assert begun.status_code == 201
+    assert (session["id"], session["type"], session["task"], session["state"]) == (
+        "ada:always",
+        "persistent",
+        None,
+        "running",
+    )
+    assert newest("session.started").data["type"] == "persistent"
+    assert (
+        client.post("/sessions", {"sessionKey": "ada:always"}).json()["session"]["started_at"] == session["started_at"]
+    )
+    assert [s["id"] for s in api_of(operator).get("/sessions?type=persistent&state=live").json()["sessions"]] == [
+        "ada:always"
+    ]
+    assert api_of(bob).get("/sessions/ada:always").status_code == 404
+    assert client.patch("/sessions/ada:always", {"state": "completed"}).json()["session"]["ended_at"]
+    assert Activity.objects.filter(kind__startswith="session.").count() == 2
+    task = a_task()
+    claimed(ada, task, session_key="run")
+    busy = client.post("/sessions", {"sessionKey": "run"})
+    assert (busy.status_code, busy.json()["code"]) == (409, "session_busy")
+    assert api_of(operator).post("/sessions", {"sessionKey": "x"}).status_code == 400
