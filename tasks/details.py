@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from agents.faces import Face, face, face_at_work, letter_of
@@ -98,9 +99,12 @@ class Other:
 
 @dataclass
 class SessionLine:
+    """One run. `retried`: the attempt that failed before this one, of which it is the retry."""
+
     session: Session
     agent: Face
     children: list[SessionLine] = field(default_factory=list)
+    retried: Session | None = None
 
     @property
     def tokens(self) -> str:
@@ -116,6 +120,14 @@ class SessionLine:
             "running": "s-in_progress", "completed": "s-done", "failed": "s-failed", "waiting": "s-blocked",
             "paused": "s-paused",
         }.get(self.session.state, "")  # fmt: skip
+
+    @property
+    def output(self) -> str:
+        """What it handed in beside the summary: a text as it is, anything else as JSON that people can read."""
+        given = self.session.output
+        if given in (None, "", self.session.summary):
+            return ""
+        return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, indent=2)
 
     @property
     def seconds(self) -> int:
@@ -362,6 +374,9 @@ class Details:
         for shown in by_id.values():
             above = by_id.get(shown.session.parent_id or 0)
             (above.children if above else top).append(shown)
+        primary = [shown for shown in by_id.values() if shown.session.type == "primary"]
+        for shown, before in pairwise(primary):
+            shown.retried = before.session if before.session.state == "failed" else None
         return top
 
 

@@ -356,3 +356,17 @@ def test_ten_thousand_comments_slow_neither_the_board_nor_the_drawer_nor_a_compl
         took[name] = time.perf_counter() - began
     assert max(took.values()) < 1, took
     assert fresh(task).comment_count == many + 1
+
+
+def test_the_sessions_are_shown_as_a_chain_that_says_what_each_was_tried_again_for(operator, ada, browser_of):
+    task = a_task()
+    transitions.fail(ada, task.code, fence(claimed(ada, task)), error="no network")
+    Task.objects.filter(pk=task.pk).update(not_before=None, offered=True)
+    transitions.complete(ada, task.code, fence(claimed(ada, task)), summary="Done", output={"pages": [1, 2]})
+    tab = browser_of(operator).get(f"/tasks/{task.code}/drawer?tab=sessions", headers=PART).content.decode()
+    assert tab.count("Again after attempt 1 failed: no network") == 1
+    assert "&quot;pages&quot;: [" in tab
+    transitions.reopen(operator, task.code)
+    transitions.release(ada, task.code, fence(claimed(ada, task)))
+    tab = browser_of(operator).get(f"/tasks/{task.code}/drawer?tab=sessions", headers=PART).content.decode()
+    assert tab.count("Again after") == 1  # a release is no failure, and neither is a completion
