@@ -21,6 +21,7 @@ from mission_control import sql
 from mission_control.actors import Actor
 from tasks import (
     collaboration_models,  # noqa: F401  # Django knows the models that this module has loaded
+    origin_models,  # noqa: F401
     search,
     vocabulary,
 )
