@@ -34,6 +34,8 @@ def main() -> None:
     for name in ("ada", "grace"):
         agent = roster.create(olivia, name=name, provider="custom", model="a model", capabilities=["copy"])
         secrets[name] = keys.create(olivia, agent, scopes=("work",))[1]
+    otto = roster.create(olivia, name="otto", provider="custom", connection="local")
+    secrets["otto"] = keys.create(olivia, otto, scopes=("work", "orchestrate"))[1]
     evil = roster.create(olivia, name="<img src=x onerror=alert(1)>", slug="evil", role="<script>alert(2)</script>")
     secrets["evil"] = keys.create(olivia, evil)[1]
     pending, _, token = roster.register(name="Newcomer <b>", description="I wrote <script>alert(3)</script> this.")
