@@ -44,6 +44,7 @@ class HashedStaticFiles(CompressedManifestStaticFilesStorage):
     """
 
     manifest_strict = False
+    max_post_process_passes = 12  # one for each module on the longest way of imports, and one to see that it is over
     support_js_module_import_aggregation = True
 
     def _save(self, name: str, content: Any) -> str:

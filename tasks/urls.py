@@ -22,6 +22,7 @@ page_urls: list[URLPattern] = [
     path("board/cards", views.board_cards),
     path("board/column/<slug:key>", views.column_cards),
     path("rail", views.rail),
+    path("palette", views.palette),
     path("tasks/new", views.new_task),
     path("tasks/suggest", views.suggest),
     path("tasks/<slug:code>", views.task_page),

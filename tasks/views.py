@@ -18,6 +18,7 @@ from mission_control.views import PageRequest, is_part, page
 from tasks import collaboration, forms, plan, transitions
 from tasks.board import MOST, PAGE, Board, Column, Names, Place, cards, iso, menus, read_order
 from tasks.details import TABS, Details, digest, kind_shown
+from tasks.finding import find
 from tasks.models import Task
 from tasks.shell import Shell, may
 from tasks.vocabulary import COLUMNS, CONTEXT_KINDS, INBOX, OPEN, PRIORITIES, READY, STATUSES, STEP_STATES
@@ -327,6 +328,13 @@ def suggest(request: PageRequest) -> HttpResponse:
         if not found:
             found = list(tasks.filter(title__icontains=words).values_list("code", "title")[:8])
     return render(request, "tasks/_suggestions.html", {"found": found})
+
+
+@page()
+def palette(request: PageRequest) -> HttpResponse:
+    """What `q` finds, as options of a list; without it the palette itself."""
+    words = forms.printable(request.GET.get("q", "")).strip()
+    return render(request, "tasks/_palette.html", {"words": words, "groups": find(words)})
 
 
 # ── what the team says ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ const on = () => localStorage.getItem("keys") !== "off";
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.isComposing) return;
   const { key, target } = event;
+  if (key.toLowerCase() === "k" && (event.metaKey || event.ctrlKey) && !event.altKey && !event.shiftKey) return act(event, palette);
   if (key === "Escape") {
     if (busy()) return; // the browser closes it
     if (target.matches?.(".search__input")) {
@@ -36,6 +37,15 @@ function act(event, what) {
   event.preventDefault();
   what();
 }
+
+/** Loaded when it is first asked for. */
+async function palette() {
+  (await import("./palette.js")).show();
+}
+
+const button = document.querySelector("[data-palette-open]");
+if (button && !/Mac|iPhone|iPad/.test(navigator.platform)) button.querySelector("kbd").textContent = "Ctrl K";
+button?.addEventListener("click", palette);
 
 function focusSearch() {
   const field = [...document.querySelectorAll(".search__input")].find((input) => input.checkVisibility());
