@@ -25,9 +25,10 @@ from mission_control.admin import (
 )
 from mission_control.errors import Invalid
 from tasks import transitions
+from tasks.collaboration_models import ContextEntry, Participant, PlanStep
 from tasks.explain import waits_for
 from tasks.models import Deliverable, Dependency, Session, Task
-from tasks.vocabulary import ASSIGNED, INBOX, READY, SESSION_STATES, SESSION_TYPES, STATUSES
+from tasks.vocabulary import ASSIGNED, CONTEXT_KINDS, INBOX, READY, SESSION_STATES, SESSION_TYPES, STATUSES
 
 
 class TaskForm(VerbForm):
@@ -78,6 +79,16 @@ class DependencyRows(ReadOnlyRows):
         return STATUSES[row.depends_on.status]
 
 
+class StepRows(ReadOnlyRows):
+    model = PlanStep
+    fields = ("number", "title", "state", "changed_at")
+
+
+class ParticipantRows(ReadOnlyRows):
+    model = Participant
+    fields = ("agent", "role", "joined_at")
+
+
 class SessionRows(ReadOnlyRows):
     model = Session
     fields = ("key", "agent", "type", "attempt", "state", "tokens", "started_at", "ended_at")
@@ -104,7 +115,7 @@ class TaskAdmin(VerbAdmin):
     ordering = ("-id",)
     autocomplete_fields = ("venture", "assignee")
     raw_id_fields = ("parent",)
-    inlines = (DependencyRows, DeliverableRows, SessionRows)
+    inlines = (StepRows, DependencyRows, DeliverableRows, SessionRows, ParticipantRows)
     plain = (
         "title", "description", "venture", "priority", "assignee", "deadline", "tags", "required_capabilities",
         "parent", "review_required", "branch",
@@ -235,3 +246,13 @@ class DeliverableAdmin(ReadOnlyAdmin):
             return "–"
         address = f"/api/v1/tasks/{row.task.code}/deliverables/{row.number}/file"
         return format_html('<a href="{}">{}</a>', address, row.filename or row.title)
+
+
+# Notes are for their author alone: they are not here.
+@admin.register(ContextEntry)
+class ContextEntryAdmin(ReadOnlyAdmin):
+    list_display = ("task", "key", "kind", "by", "at")
+    list_select_related = ("task",)
+    list_filter = (words_filter("kind", "kind", CONTEXT_KINDS),)
+    search_fields = ("task__code__exact", "key")
+    ordering = ("-at", "-id")

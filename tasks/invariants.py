@@ -218,12 +218,23 @@ def deliverables_are_numbered() -> Iterator[str]:
             yield f"task {code} counts {count} deliverables, it has {n} and the last is number {top}"
 
 
+def comments_are_counted() -> Iterator[str]:
+    """A task counts the comments that the log holds of it; those before a checkpoint may be gone from the log."""
+    found = dict(Activity.objects.filter(kind="comment.added").values_list("task").annotate(n=Count("seq")).order_by())
+    pruned = Checkpoint.objects.exists()
+    wanted = Q(comment_count__gt=0) | Q(code__in=list(found))
+    for code, count in Task.objects.filter(wanted).values_list("code", "comment_count"):
+        n = found.get(code, 0)
+        if count < n or (count > n and not pruned):
+            yield f"task {code} counts {count} comments, the log holds {n}"
+
+
 CHECKS: dict[str, Check] = {
     check.__name__: check
     for check in (
         numbers_are_dense, log_tells_the_status, log_tells_every_step, counts_are_true, work_in_progress_is_held,
         sessions_end_with_their_lease, epochs_only_rise, blockers_are_counted, nothing_is_in_limbo,
-        queues_hold_their_own, money_adds_up, deliverables_are_numbered,
+        queues_hold_their_own, money_adds_up, deliverables_are_numbered, comments_are_counted,
     )
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from agents import roster
 from mission_control import carrying, log
 from mission_control.actors import SCOPE_ABILITIES, Actor, system
 from mission_control.models import Activity, Fleet, StatusCount
-from tasks import claiming, invariants, transitions
+from tasks import claiming, collaboration, invariants, transitions
 from tasks.claiming import Wish
 from tasks.leases import Fence
 from tasks.models import Deliverable, Lane, Session, Task
@@ -188,6 +188,18 @@ def test_a_lost_deliverable_is_named(story):
     assert others == {}
 
 
+def test_a_comment_that_is_not_counted_is_named(story):
+    code = story["first"].code
+    collaboration.comment(SYSTEM, code, "Well done")
+    assert invariants.broken(["comments_are_counted"]) == {"comments_are_counted": []}
+    Task.objects.filter(code=code).update(comment_count=2)
+    complaints, others = broken("comments_are_counted")
+    assert complaints == [f"task {code} counts 2 comments, the log holds 1"]
+    assert others == {}
+    Task.objects.filter(code=code).update(comment_count=0)
+    assert broken("comments_are_counted")[0] == [f"task {code} counts 0 comments, the log holds 1"]
+
+
 def test_only_the_first_offenders_are_named(story):
     transitions.create_many(SYSTEM, [{"title": f"Task {n}"} for n in range(15)])
     Task.objects.filter(title__startswith="Task").update(offered=False)
@@ -206,7 +218,7 @@ def test_the_command_says_that_all_hold(story, capsys):
 
 def test_the_command_names_the_offender_and_exits_with_one(story, capsys):
     Task.objects.filter(pk=story["fourth"].pk).update(blocked_reason="")
-    with pytest.raises(CommandError, match="1 of 12 invariants are broken") as stopped:
+    with pytest.raises(CommandError, match="1 of 13 invariants are broken") as stopped:
         call_command("check_invariants")
     assert stopped.value.returncode == 1
     assert f"nothing_is_in_limbo: task {story['fourth'].code} is blocked" in capsys.readouterr().out
