@@ -6,7 +6,8 @@
                   manifest.json          version, columns, counts and checksums of all of it; the last member
 
 `restore` and `move` end the same way: everything is read back and added up, the chain of seals is walked and the
-invariants are checked before the one transaction commits. Not here: how rows become lines.
+invariants are checked before the one transaction commits. A move carries along what waits to be sent; after a restore it
+is given up, because it may have been sent since the backup. Not here: how rows become lines.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from django.db import OperationalError, connection, connections
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.utils import load_backend
 
-from mission_control import carrying, log, starting
+from mission_control import carrying, deliveries, log, starting
 from mission_control.actors import system
 from mission_control.models import User
 
@@ -233,7 +234,8 @@ def restore(source: Path, *, replace: bool, say: Say) -> Manifest:
                 _check_sum(label, table, carrying.Sum(told["rows"], told["fingerprint"]))
             undo.callback(setattr, settings, "LOG_KEY", settings.LOG_KEY)
             settings.LOG_KEY = secrets["LOG_KEY"]
-            _settle("fleet.restored", f"From a backup of {manifest['made_at']}.", manifest["head"])
+            held = deliveries.give_up_after_restore()
+            _settle("fleet.restored", f"From a backup of {manifest['made_at']}.", head=manifest["head"], held=held)
             _place_uploads(folder / "files", list(manifest["files"]), undo)
             _keep_secrets(secrets, undo)
         undo.pop_all()
@@ -278,10 +280,10 @@ def _check_sum(label: str, table: carrying.Table, told: carrying.Sum) -> None:
         )
 
 
-def _settle(kind: str, message: str, head: int) -> None:
+def _settle(kind: str, message: str, **data: int) -> None:
     """The end of a restore or a move, in its transaction: counters, a line in the log, and the proof that all is well."""
     carrying.renumber()
-    log.record(kind, system("command"), level="warning", message=message, data={"head": head})
+    log.record(kind, system("command"), level="warning", message=message, data=data)
     log.flush()
     checked, complaint = log.verify_log()
     if complaint:
@@ -356,7 +358,7 @@ def move(source: Path, *, say: Say) -> int:
                 carrying.pour(table, carrying.columns(table), summing.through(carrying.rows(table, "source")))
                 _check_sum(label, table, summing.sum)
                 total += summing.rows
-            _settle("fleet.moved", "From SQLite to PostgreSQL.", log.head())
+            _settle("fleet.moved", "From SQLite to PostgreSQL.", head=log.head())
         former = source.with_name(f"{source.name}.moved")
         os.replace(source, former)
         say(f"The SQLite file is now called {former}.")

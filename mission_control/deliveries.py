@@ -184,6 +184,28 @@ def _let_through(hook: Webhook) -> None:
     Webhook.objects.filter(pk=hook.pk).update(hold_until=None)
 
 
+# ── when the log is restored or pruned ──────────────────────────────────────────────────────────────────────────────
+
+
+def give_up_after_restore() -> int:
+    """What waited when a backup was taken may have arrived since: it is dead, and so is what was not made yet.
+
+    Joins the unit of the caller. How many; `redeliver_range` sends them, when somebody says that they are wanted.
+    """
+    reason = "It waited when the backup was taken and may have arrived since."
+    held = Delivery.objects.filter(state="pending").update(state="dead", sending_until=None, answer=reason)
+    Watermark.objects.filter(pk=MARK).update(seq=log.head(), at=Now())
+    return int(held)
+
+
+def wanted_above() -> int | None:
+    """Lines with a higher number are yet to be told or wait to be sent; None: none are."""
+    waiting = Delivery.objects.filter(state="pending", seq__gt=0).aggregate(seq=Min("seq"))["seq"]
+    oldest = Webhook.objects.filter(enabled=True).aggregate(seq=Min("since_seq"))["seq"]
+    told = None if oldest is None else max(oldest, Watermark.objects.get(pk=MARK).seq)
+    return min((seq for seq in (waiting and waiting - 1, told) if seq is not None), default=None)
+
+
 # ── small things ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

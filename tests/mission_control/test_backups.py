@@ -19,6 +19,7 @@ from psycopg import sql
 
 from mission_control import backups, carrying
 from tests import servers
+from tests.receiving import Receiver, answering
 from tests.serving import until
 
 pytestmark = pytest.mark.slow
@@ -67,6 +68,36 @@ def work(product, key, enough=None):
         assert status == 200, answer
         finished += 1
     return finished
+
+
+class Inbox:
+    """An endpoint that is down until it is told to be up; what it took since, as (webhook-id, kind)."""
+
+    def __init__(self):
+        self.up, self.taken = False, []
+        self.receiver = Receiver(self._act)
+        self.allowed = {"OUTGOING_ALLOWED": f"127.0.0.1:{self.receiver.port}"}
+
+    def _act(self, handler):
+        if self.up:
+            _, _, headers, body = self.receiver.seen[-1]
+            self.taken.append((headers["webhook-id"], json.loads(body)["type"]))
+        answering(200 if self.up else 500)(handler)
+
+    @property
+    def kinds(self):
+        return sorted(kind for _, kind in self.taken)
+
+    def subscribe(self, product, *kinds):
+        body = {"url": f"http://127.0.0.1:{self.receiver.port}/", "kinds": list(kinds), "concurrency": 1}
+        assert product.ask("POST", "/api/v1/webhooks", product.admin_key(), body)[0] == 201
+
+
+@pytest.fixture
+def inbox():
+    made = Inbox()
+    yield made
+    made.receiver.close()
 
 
 def upload(product, key, code, content):
@@ -254,19 +285,46 @@ def test_every_table_of_every_app_is_in_a_backup(make_product, tmp_path):
     assert set(manifest["tables"]) == set(carrying.tables())
 
 
+def test_what_waited_to_be_sent_is_not_sent_again_after_a_restore(new_product, make_product, inbox, tmp_path):
+    product = new_product(**inbox.allowed)
+    key = product.agent("ada", scopes="work,orchestrate")
+    inbox.subscribe(product, "task.created", "fleet.restored")
+    for title in ("One", "Two"):
+        product.ask("POST", "/api/v1/tasks", key, {"title": title})
+    until(lambda: inbox.receiver.seen, 20, "a first attempt")
+    product.manage("backup", str(tmp_path / "one"))
+    inbox.up = True
+    until(lambda: len(inbox.taken) == 2, 30, "the second attempt")
+    product.stop()
+
+    other = make_product(**inbox.allowed)
+    other.manage("restore", str(tmp_path / "one"))
+    states = (
+        "from mission_control.models import Delivery\nresult = list(Delivery.objects.values_list('state', flat=True))"
+    )
+    assert set(other.inside(states)) == {"dead"}
+    other.start()
+    other.ask("POST", "/api/v1/tasks", key, {"title": "Three"})
+    until(lambda: len(inbox.taken) == 4, 20, "the new messages")
+    assert inbox.kinds == ["fleet.restored", "task.created", "task.created", "task.created"]
+    assert len({message for message, _ in inbox.taken}) == 4
+
+
 # ── the move ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_instance_moves_to_postgresql_and_goes_on(make_product, empty_postgres, tmp_path):
+def test_an_instance_moves_to_postgresql_and_goes_on(make_product, empty_postgres, inbox, tmp_path):
     file = tmp_path / "small.sqlite3"
-    small = make_product(database_url=f"sqlite:///{file}")
+    small = make_product(database_url=f"sqlite:///{file}", **inbox.allowed)
     small.start()
     key = small.agent("ada", scopes="work,orchestrate")
     work(small, key)
-    status, held = small.ask("POST", "/api/v1/tasks", key, {"title": "Held"})
+    inbox.subscribe(small, "task.created")
+    small.ask("POST", "/api/v1/tasks", key, {"title": "Held"})
+    until(lambda: inbox.receiver.seen, 20, "a first attempt")
     status, claim = small.ask("POST", "/api/v1/tasks/claim", key, {"lease_seconds": 3600})
     before = small.inside(STATE)
-    large = make_product(database_url=empty_postgres, DATA_DIR=str(small.folder / "data"))
+    large = make_product(database_url=empty_postgres, DATA_DIR=str(small.folder / "data"), **inbox.allowed)
     assert "has" in refused(large, "move_database", str(file))
     assert file.exists()
     small.stop()
@@ -274,6 +332,7 @@ def test_an_instance_moves_to_postgresql_and_goes_on(make_product, empty_postgre
     assert "is now called" in large.manage("move_database", str(file)).stdout
     assert not file.exists()
     assert (tmp_path / "small.sqlite3.moved").exists()
+    inbox.up = True
     large.start()
     assert large.inside(CHECKED) == ["", []]
     after = large.inside(STATE)
@@ -284,7 +343,9 @@ def test_an_instance_moves_to_postgresql_and_goes_on(make_product, empty_postgre
     status, answer = large.ask("POST", f"/api/v1/tasks/{code}/complete", key, fence)
     assert (status, answer.get("error")) == (200, None)
     work(large, key)
+    until(lambda: len(inbox.taken) >= 2, 30, "what waited, and what is new")
     large.stop()
+    assert len(inbox.taken) == len({message for message, _ in inbox.taken}) == 2
     assert "something in this database" in refused(large, "move_database", str(tmp_path / "small.sqlite3.moved"))
 
 

@@ -8,10 +8,10 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db.models import F
 
-from mission_control import log, retention
+from mission_control import deliveries, log, retention, webhooks
 from mission_control.actors import system
 from mission_control.errors import Refused
-from mission_control.models import Activity, Checkpoint, PrunedTask, Seal, Watermark
+from mission_control.models import Activity, Checkpoint, Delivery, PrunedTask, Seal, Watermark, Webhook
 from tasks import invariants, transitions
 from tests.conftest import a_task, claimed, fence
 
@@ -121,6 +121,19 @@ def test_young_unsealed_and_newest_lines_stay(past):
     assert retention.prunable(WEEK) == 3
     Watermark.objects.filter(pk="counted").update(seq=2)
     assert retention.prunable(WEEK) == 2
+
+
+def test_lines_that_are_yet_to_be_told_stay(past):
+    hook = webhooks.create(WHO, url="https://hook.example/in")[0]
+    assert retention.prunable(WEEK) == log.head() - 2, "lines from before the webhook are not told to it"
+    Webhook.objects.filter(pk=hook.pk).update(since_seq=0)
+    Watermark.objects.filter(pk=deliveries.MARK).update(seq=4)
+    assert retention.prunable(WEEK) == 4
+    Watermark.objects.filter(pk=deliveries.MARK).update(seq=log.head())
+    Delivery.objects.create(webhook=hook, message_id="msg_1", seq=3, kind="task.created")
+    assert retention.prunable(WEEK) == 2
+    Delivery.objects.update(state="dead")
+    assert retention.prunable(WEEK) == log.head() - 2
 
 
 def test_who_has_only_the_database_cannot_prune(past):
