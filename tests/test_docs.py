@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 import websockets.sync.client
+from drf_spectacular.generators import SchemaGenerator
 
+from agents.serializers import AgentFields
 from mission_control import checks
+from tasks.serializers import FenceIn, TaskFields
 from tasks.transitions import MOVES, RESTING
-from tasks.vocabulary import OPEN, STATUSES
+from tasks.vocabulary import OPEN, PRIORITIES, PRIORITY_WORDS, STATUS_WORDS, STATUSES, STEP_WORDS
 from tests.serving import database_server, make_product, new_database, new_product
+from ventures.serializers import VentureFields
 
 __all__ = ["database_server", "make_product", "new_database", "new_product"]  # fixtures
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,6 +115,21 @@ def test_the_websocket_message_of_the_agent_guide_subscribes(new_product):
     assert "agent.registered" in heard
 
 
+def test_every_line_of_the_api_page_works_as_pasted(new_product, tmp_path):
+    product = new_product()
+    key = product.agent("margaret", scopes="admin")
+    scripts = blocks("docs/api.md", "sh")
+    assert len(scripts) > 15
+    printed = pasted(product, scripts, tmp_path, MISSION_CONTROL_URL=product.url, MISSION_CONTROL_KEY=key)
+    no_refusals(scripts, printed)
+    told = product.inside(
+        "from tasks.models import Task\nresult = {t.title: [t.status, t.epoch, t.comment_count] for t in Task.objects.all()}"
+    )
+    assert told["Write the size guide"] == ["done", 2, 1]
+    assert told["Call the tannery"][0] == "cancelled"
+    assert product.inside("from tasks import invariants\nresult = sum(invariants.broken().values(), [])") == []
+
+
 def test_every_line_of_the_readme_works_as_pasted(new_product, tmp_path):
     product = new_product()
     scripts = blocks("README.md", "sh")
@@ -165,6 +184,47 @@ def test_every_code_of_a_refusal_in_the_guide_is_one():
     named = [code for row in rows("docs/agent-guide.md", "status") for code in re.findall(r"`([a-z_]+)`", row[1])]
     assert len(named) > 15
     assert [code for code in named if code not in known] == []
+
+
+CALL = re.compile(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`]*)`")
+
+
+def test_every_call_that_the_api_page_names_is_in_the_schema():
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    there = {
+        (method.upper(), re.sub(r"\{\w+\}", "{}", path.removeprefix("/api/v1")))
+        for path, methods in schema["paths"].items()
+        for method in methods
+    }
+    aliases = {"/events": "/activities", "/openclaw/sessions": "/sessions"}
+    named = [(method, re.sub(r"<\w+>", "{}", path)) for method, path in CALL.findall(text("docs/api.md"))]
+    named = [(method, aliases.get(path, path)) for method, path in named if "/events/stream" not in path]
+    assert len(named) > 80
+    assert [call for call in named if call not in there] == []
+    assert sorted(there - set(named)) == [], "a call that the page does not name"
+
+
+def test_the_table_of_words_is_what_is_accepted():
+    told = {}
+    for words, meaning in rows("docs/api.md", "word"):
+        noun, canonical = re.fullmatch(r"(status|priority|state) `(\w+)`.*", meaning).groups()
+        told |= {(noun, word): canonical for word in re.findall(r"`(\w+)`", words)}
+    accepted = {("status", word): status for word, status in STATUS_WORDS.items()}
+    accepted |= {
+        ("priority", word): PRIORITIES[rank] for word, rank in PRIORITY_WORDS.items() if word != PRIORITIES[rank]
+    }
+    accepted |= {("state", word): state for word, state in STEP_WORDS.items()}
+    assert told == accepted
+
+
+def test_the_table_of_names_is_what_is_accepted():
+    told = {}
+    for names, meaning in rows("docs/api.md", "name"):
+        told |= dict.fromkeys(re.findall(r"`(\w+)`", names), re.match(r"`(\w+)`", meaning)[1])
+    known = [TaskFields, FenceIn, VentureFields, AgentFields]
+    assert len(told) > 15
+    for name, ours in told.items():
+        assert any(shape.aliases.get(name) == ours for shape in known), name
 
 
 def test_the_diagram_of_states_allows_nothing_that_the_table_of_moves_does_not():
