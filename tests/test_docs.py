@@ -130,6 +130,19 @@ def test_every_line_of_the_api_page_works_as_pasted(new_product, tmp_path):
     assert product.inside("from tasks import invariants\nresult = sum(invariants.broken().values(), [])") == []
 
 
+def test_every_line_for_those_who_come_from_elsewhere_works_as_pasted(new_product, tmp_path):
+    product = new_product()
+    pages = sorted(page.relative_to(ROOT) for page in (ROOT / "docs").glob("coming-from-*.md"))
+    assert len(pages) >= 5
+    for number, page in enumerate(pages):
+        key = product.agent(f"newcomer-{number}", scopes="admin")
+        scripts = blocks(str(page), "sh")
+        printed = pasted(product, scripts, tmp_path, MISSION_CONTROL_URL=product.url, MISSION_CONTROL_KEY=key)
+        no_refusals(scripts, printed)
+    unfinished = "from tasks.models import Task\nresult = sorted(Task.objects.exclude(status='done').values_list('title', 'status'))"
+    assert product.inside(unfinished) == [["Draw the logo", "review"], ["Print the menu", "ready"]]
+
+
 def test_every_line_of_the_readme_works_as_pasted(new_product, tmp_path):
     product = new_product()
     scripts = blocks("README.md", "sh")
