@@ -34,6 +34,12 @@ _MENTION = re.compile(r"(?<![\w@/.])@([\w][\w.@+-]{0,149})")
 
 @log.verb
 def comment(actor: Actor, code: str, text: str, *, fence: Fence | None = None) -> Activity:
+    """As `say`; the line comes with its number."""
+    return _numbered(say(actor, code, text, fence=fence))
+
+
+@log.verb
+def say(actor: Actor, code: str, text: str, *, fence: Fence | None = None) -> Activity:
     """Say something about a task, as Markdown. Records comment.added with who is mentioned. Locks the task."""
     if not text.strip():
         raise Invalid({"text": "Say something."})
@@ -42,7 +48,8 @@ def comment(actor: Actor, code: str, text: str, *, fence: Fence | None = None) -
         task, "comment.added", actor, message=text, data={"mentions": mentioned(text, task)},
         session=task.session_key if held else "", writes={"comment_count": task.comment_count + 1},
     )  # fmt: skip
-    return told(task, line, held)
+    extended(task, held)
+    return line
 
 
 def mentioned(text: str, task: Task) -> list[str]:
@@ -130,7 +137,8 @@ def _announce(actor: Actor, code: str, kind: str, text: str, data: dict[str, Any
         task, kind, actor, message=text, session=task.session_key if held else "",
         data={**data, "participants": participants(task)},
     )  # fmt: skip
-    return told(task, line, held)
+    extended(task, held)
+    return _numbered(line)
 
 
 # ── shared context ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -209,9 +217,8 @@ def beside(actor: Actor, code: str, fence: Fence | None) -> tuple[Task, bool]:
     return task, held
 
 
-def told(task: Task, line: Activity, held: bool) -> Activity:
-    """The recorded line with its number and time; a live lease is extended."""
-    extended(task, held)
+def _numbered(line: Activity) -> Activity:
+    """A recorded line with its number and time: the last step of a verb, for the counter is held from here on."""
     log.flush()
     return Activity.objects.get(pk=line.seq)
 

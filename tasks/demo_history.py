@@ -30,8 +30,10 @@ from mission_control import log
 from mission_control.actors import ROLE_ABILITIES, Actor, system
 from mission_control.errors import NotThere
 from mission_control.models import Activity
-from tasks import claiming, sessions, transitions
+from tasks import claiming, collaboration, sessions, transitions
+from tasks import plan as checklist
 from tasks.claiming import Wish
+from tasks.collaboration_models import ContextEntry, Participant, PlanStep
 from tasks.fleet_stories import BY_CAPABILITY, DIRECTOR, VENTURES, Trade, profile, story
 from tasks.models import ROOM, Deliverable, Dependency, Session, Task
 from tasks.vocabulary import priority_named
@@ -125,6 +127,9 @@ class Past:
         self._move_new(LedgerEntry.objects.filter(task__in=mine.values("code")), at=told)
         self._move_new(Deliverable.objects.filter(task__in=mine), created_at=told)
         self._move_new(Dependency.objects.filter(task__in=mine), created_at=told)
+        self._move_new(Participant.objects.filter(task__in=mine), joined_at=told)
+        self._move_new(ContextEntry.objects.filter(task__in=mine), at=told)
+        PlanStep.objects.filter(task__in=mine, changed_at__gte=since).update(changed_at=told)
 
     def _move_new(self, rows: QuerySet[Any], **told: datetime) -> None:
         new = list(rows.filter(pk__gt=self.last.get(rows.model, 0)).values_list("pk", flat=True))
@@ -188,16 +193,18 @@ class Plan:
         self.at(when, act)
         return part
 
-    def claim(self, part: Part, agent: str, when: datetime, seconds: int = 300) -> None:
+    def claim(self, part: Part, agent: str, when: datetime, seconds: int = 300, planned: bool = False) -> None:
         def act() -> None:
             part.agent = agent
             claiming.claim_task(self.workers[agent], part.code, Wish(lease_seconds=seconds))
+            if planned and not PlanStep.objects.filter(task__code=part.code).exists():
+                checklist.write(self.workers[agent], part.code, [{"title": step} for step in part.trade.steps])
 
         self.at(when, act)
 
     def report(self, part: Part, when: datetime, percent: int, step: str, tokens: int) -> None:
         def act() -> None:
-            transitions.progress(
+            checklist.progress(
                 self.workers[part.agent], part.code, percent=percent, step=step, total=self.spent(part, tokens)
             )
 
@@ -205,15 +212,14 @@ class Plan:
 
     def work(self, part: Part, agent: str, begin: datetime, end: datetime, share: float = 1.0, lease: int = 300) -> int:
         """Claim and report step by step until `share` of the way. Returns the tokens used so far."""
-        self.claim(part, agent, begin, lease)
+        self.claim(part, agent, begin, lease, planned=True)
         steps = part.trade.steps
         shown = max(1, round(len(steps) * share))
         tokens = 0
         for number, step in enumerate(steps[:shown], start=1):
             tokens += self.draw.randint(1_500, 9_000)
             when = begin + (end - begin) * (number / (shown + 0.5))
-            words = f"Step {number} of {len(steps)} · {step[0].lower()}{step[1:]}"
-            self.report(part, when, round(100 * number / (len(steps) + 1)), words, tokens)
+            self.report(part, when, round(100 * number / (len(steps) + 1)), step, tokens)
         return tokens
 
     def assist(self, part: Part, helper: str, begin: datetime, end: datetime | None = None) -> None:
@@ -566,7 +572,8 @@ def _at_work(plan: Plan) -> None:
     plan.work(tests, "ada", plan.ago(minutes=13), plan.ago(seconds=30), share=0.6, lease=3600)
     plan.assist(tests, "reader", plan.ago(minutes=6))
     plan.at(plan.ago(minutes=3), lambda: _handed_over(plan, tests))
-    plan.report(tests, plan.ago(seconds=4), 64, "Step 5 of 8 · mocking the webhook, 14 of 22 tests green", 34_000)
+    plan.report(tests, plan.ago(seconds=4), 64, "Mocking the webhook, 14 of 22 tests green", 34_000)
+    plan.at(plan.ago(minutes=9), lambda: _talk_about(plan, tests))
 
     suppliers = _part(
         "Import the supplier list from 2024 and find duplicates", "data", estimated_cost_micro_usd=400_000
@@ -585,12 +592,30 @@ def _at_work(plan: Plan) -> None:
     letter = _part("Write the winter newsletter", "writing", "medium", "shoe-store", estimated_cost_micro_usd=250_000)
     plan.create(letter, plan.ago(hours=6))
     plan.work(letter, "barbara", plan.ago(minutes=21), plan.ago(minutes=2), share=0.5, lease=3600)
-    plan.report(letter, plan.ago(seconds=25), 52, "Step 5 of 7 · cutting it in half", 29_000)
+    plan.report(letter, plan.ago(seconds=25), 52, "Cutting it in half", 29_000)
 
 
 def _handed_over(plan: Plan, part: Part) -> None:
     transitions.deliver(
         plan.workers[part.agent], part.code, [result("Recorder", "recorder.py", part, "Plays back what was recorded.")]
+    )
+
+
+def _talk_about(plan: Plan, part: Part) -> None:
+    """Two agents and a person over one task: who takes part, what they share, what they say."""
+    ada, dijkstra = plan.workers["ada"], plan.workers["dijkstra"]
+    collaboration.join(ada, part.code, "author")
+    collaboration.join(dijkstra, part.code, "reviewer")
+    recorded = {"sandbox": "payments-eu", "answers": 214, "recorded_on": "friday"}
+    collaboration.share(ada, part.code, "recordings", recorded, kind="artifact")
+    collaboration.share(
+        dijkstra, part.code, "green means", "Ten runs in a row with the network off.", kind="requirement"
+    )
+    collaboration.say(
+        dijkstra, part.code, "@ada the webhook test still reaches for the network, see `test_webhook.py`."
+    )
+    collaboration.say(
+        OPERATOR, part.code, "Take the recordings of **Friday**, those of Monday are from the outage. @ada"
     )
 
 

@@ -23,6 +23,7 @@ from mission_control.actors import Actor, system
 from mission_control.errors import Invalid, NotAllowed, NotThere, Refused
 from mission_control.models import Activity
 from tasks import leases
+from tasks.collaboration_models import PlanStep
 from tasks.leases import PLAIN, Fence
 from tasks.models import (
     BONUS,
@@ -549,7 +550,7 @@ def complete(
 
     By the lease holder, also after expiry while no sweep came by; by a person, a lead or an orchestrator without a
     fence. A caller whose lease is gone is refused: its cost is booked and its deliverables are kept as orphaned.
-    Records task.completed, and task.unblocked for each task that waited for this one alone. Locks task and dependants.
+    The step of the plan that ran is finished with it. Records task.completed, and task.unblocked for each task that waited for this one alone. Locks task and dependants.
     """
     task = lock(actor, code)
     here = task.status
@@ -579,11 +580,23 @@ def complete(
     _record(
         task, "task.completed", actor, level="success", session=session.key if session else "", status_from=here,
         status_to=place, message=summary,
-        data={"epoch": task.epoch, "branch": task.branch, "commits": list(commits), "deliverables": len(deliverables)},
+        data={
+            "epoch": task.epoch, "branch": task.branch, "commits": list(commits), "deliverables": len(deliverables),
+            "finished_step": _finish_step(task),
+        },
     )  # fmt: skip
     if place == DONE:
         _finished(actor, task, waiting, worker)
     return task
+
+
+def _finish_step(task: Task) -> int | None:
+    """What is handed in is past the step that ran: its number, None when none did."""
+    running = PlanStep.objects.filter(task=task, state="running").first()
+    if running is None:
+        return None
+    PlanStep.objects.filter(pk=running.pk).update(state="done", changed_at=task.db_now)
+    return running.number
 
 
 # ── hold and let go ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -159,3 +159,15 @@ def test_a_step_that_is_not_there_is_not_found(api_of, operator):
     task = planned()
     assert api_of(operator).patch(f"/tasks/{task.code}/plan/9", {"state": "done"}).status_code == 404
     assert api_of(operator).patch(f"/tasks/{task.code}/plan/1", {}).status_code == 400
+
+
+def test_what_is_handed_in_finishes_the_step_that_ran(ada, operator):
+    task = planned()
+    claim = claimed(ada, task)
+    plan.change(ada, task.code, 3, state="running")
+    transitions.complete(ada, task.code, fence(claim))
+    assert states(task) == ["pending", "pending", "done"]
+    assert newest("task.completed").data["finished_step"] == 3
+    other = a_task()
+    transitions.complete(ada, other.code, fence(claimed(ada, other)))
+    assert newest("task.completed").data["finished_step"] is None

@@ -14,6 +14,7 @@ from mission_control import log
 from mission_control.actors import system
 from mission_control.models import Activity
 from tasks import demo_history, explain, invariants, transitions
+from tasks.collaboration_models import ContextEntry, PlanStep
 from tasks.models import Deliverable, Session, Task
 from tasks.vocabulary import STATUSES
 from ventures.models import LedgerEntry, Venture
@@ -68,7 +69,8 @@ def test_the_demo_is_a_past_that_agrees_with_itself(settings):
     assert kinds >= {
         "task.created", "task.claimed", "task.progressed", "task.completed", "task.failed", "task.expired",
         "task.blocked", "task.unblocked", "task.returned", "task.accepted", "task.cancelled", "task.paused",
-        "session.started", "session.ended", "deliverable.added", "agent.went_offline",
+        "session.started", "session.ended", "deliverable.added", "agent.went_offline", "plan.changed", "comment.added",
+        "context.shared", "participant.joined",
     }  # fmt: skip
 
     # The rows tell the same times as the log.
@@ -92,6 +94,14 @@ def test_the_demo_is_a_past_that_agrees_with_itself(settings):
     assert Session.objects.live().filter(type="subagent").count() == 2
     assert all(explain.waits_for(task) for task in Task.objects.select_related("venture", "assignee", "holder"))
     assert Agent.objects.get(slug="dijkstra").seen_offline
+
+    # Plans are at the step that the task shows, and what was said stands where its line does.
+    for step in PlanStep.objects.filter(state="running").select_related("task"):
+        assert step.task.status != "done", step
+    assert PlanStep.objects.filter(state="running", task__status="in_progress").exists()
+    for entry in ContextEntry.objects.select_related("task"):
+        shared = Activity.objects.get(kind="context.shared", task=entry.task.code, data__key=entry.key)
+        assert abs(entry.at - shared.at) < timedelta(seconds=2)
 
     # The files are there and are what their rows say.
     rows = Deliverable.objects.exclude(file="")
