@@ -93,6 +93,7 @@ class Endpoint:
     upload: type[StrictSerializer] | None
     gives: type[Answer] | None
     raw: Any
+    media: str
     name: str
     paged: bool
     status: int
@@ -119,6 +120,7 @@ def endpoint(
     upload: type[StrictSerializer] | None = None,
     gives: type[Answer] | None = None,
     raw: Any = None,
+    media: str = "",
     name: str = "",
     paged: bool = False,
     status: int = 200,
@@ -136,7 +138,7 @@ def endpoint(
     `needs`: one of these abilities, KNOWN or ANYONE. `takes`: what the body holds, read into `call.given` (a list of
     those into `call.many` where `lists`; a form with a file where `upload` says its fields). `gives`: the shape of the
     answer, under `name` in /api/v1; a plural name with GET is a list, `paged` with a cursor. `raw`: what the schema
-    says of an answer that is not JSON. `fenced`: it heeds the lease headers. `whole`: it reads body and Idempotency-Key
+    says of an answer that is not JSON, `media`: its media type. `fenced`: it heeds the lease headers. `whole`: it reads body and Idempotency-Key
     by itself. `also`: other answers, for the schema.
     A function may also return a finished HttpResponse, a Reply, or None (204).
     """
@@ -144,7 +146,7 @@ def endpoint(
     def bind(act: F) -> F:
         said = re.split(r"[.:]\s|\n", (act.__doc__ or "").strip() + "\n", maxsplit=1)[0]
         act.endpoint = Endpoint(  # type: ignore[attr-defined]
-            act, method, needs, takes, lists, upload, gives, raw, name, paged, status, query or Query(), fenced, whole, bare_only,
+            act, method, needs, takes, lists, upload, gives, raw, media, name, paged, status, query or Query(), fenced, whole, bare_only,
             title or said.rstrip("."), tag, headers or {}, also or {},
         )  # fmt: skip
         return act

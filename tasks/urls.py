@@ -6,7 +6,7 @@ from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 
 from mission_control.endpoints import resource
-from tasks import api, plan_api, run_api, views
+from tasks import api, files_api, plan_api, run_api, views
 from tasks import collaboration_api as team
 
 
@@ -95,6 +95,10 @@ api_urls: list[URLPattern] = [
     path("tasks/<code:code>/context", resource(team.list_context, team.share_context)),
     path("tasks/<code:code>/context/<path:key>", resource(team.read_context)),
     path("tasks/<code:code>/notes", resource(team.list_notes, team.add_note)),
+    path("tasks/<code:code>/context.yaml", resource(files_api.context_yaml)),
+    path("tasks/<code:code>/progress.jsonl", resource(files_api.progress_jsonl)),
+    path("tasks/<code:code>/notes.md", resource(files_api.notes_md)),
+    path("tasks/<code:code>/archive.tar.gz", resource(files_api.archive)),
     path("tasks/<code:code>/usage", resource(api.report_task_usage)),
     path("usage", resource(api.report_usage)),
     path("sessions", sessions),

@@ -1,0 +1,84 @@
+"""The calls that give a task as files: context, progress, notes, archive. Not: their formats (task_files.py)."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+
+from django.http import FileResponse, HttpResponse, HttpResponseNotModified
+from django.http.response import HttpResponseBase
+from django.utils.http import content_disposition_header
+from drf_spectacular.types import OpenApiTypes
+
+from mission_control import log
+from mission_control.endpoints import NOTHING_LOADS, Call, endpoint
+from tasks import collaboration, task_files
+from tasks.models import Task
+from tasks.transitions import visible
+
+KEPT_IN_MEMORY = 5_000_000
+
+
+@endpoint("GET", raw=OpenApiTypes.STR, media="application/yaml", title="Read the shared context as YAML")
+def context_yaml(call: Call, code: str) -> HttpResponseBase:
+    """What everyone on this task should know: `context` by key, and each contribution with who and when."""
+    task = visible(call.actor, code)
+    return _text(call, task_files.context_yaml(task), "application/yaml", f"{task.code}.yaml")
+
+
+@endpoint("GET", raw=OpenApiTypes.STR, media="application/x-ndjson", title="Read the progress as JSON lines")
+def progress_jsonl(call: Call, code: str) -> HttpResponseBase:
+    """What was reported while it was worked on, a JSON object a line, oldest first."""
+    task = visible(call.actor, code)
+    return _text(call, task_files.progress_jsonl(task), "application/x-ndjson", f"{task.code}_progress.jsonl")
+
+
+@endpoint("GET", raw=OpenApiTypes.STR, media="text/markdown", title="Read the own notes as Markdown")
+def notes_md(call: Call, code: str) -> HttpResponseBase:
+    """The caller's own notes on this task, oldest first. Nobody else reads them."""
+    task = visible(call.actor, code)
+    name, by, notes = _own_notes(call, task)
+    return _text(call, task_files.notes_md(task, by, notes), "text/markdown", name)
+
+
+@endpoint("GET", raw=OpenApiTypes.BINARY, media="application/gzip", title="Download a task as an archive")
+def archive(call: Call, code: str) -> HttpResponseBase:
+    """A tar.gz of the task: task.json, context, progress, the caller's own notes, the files handed in, its activities."""
+    task = visible(call.actor, code)
+    own = _own_notes(call, task)
+    moment = log.now()
+    file = tempfile.SpooledTemporaryFile(max_size=KEPT_IN_MEMORY)  # noqa: SIM115  # the response closes it
+    try:
+        task_files.write_archive(file, task, [own] if own[2] else [], moment)
+    except BaseException:
+        file.close()
+        raise
+    size = file.tell()
+    file.seek(0)
+    response = FileResponse(file, content_type="application/gzip")
+    response["Content-Length"] = str(size)
+    return _closed(response, f"{task_files.archive_name(task, moment)}.tar.gz")
+
+
+def _own_notes(call: Call, task: Task) -> tuple[str, str, list[collaboration.Note]]:
+    by_type, by = collaboration.author(call.actor)
+    return task_files.notes_name(task, by_type, by), by, list(collaboration.notes_of(call.actor, task))
+
+
+def _text(call: Call, text: str, media: str, name: str) -> HttpResponseBase:
+    body = text.encode()
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    if call.headers.get("If-None-Match", "") == tag:
+        return HttpResponseNotModified(headers={"ETag": tag})
+    response = _closed(HttpResponse(body, content_type=f"{media}; charset=utf-8"), name)
+    response["ETag"] = tag
+    return response
+
+
+def _closed(response: HttpResponseBase, name: str) -> HttpResponseBase:
+    """An attachment: what people and agents wrote is never opened in the board's own origin."""
+    response["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = f"{NOTHING_LOADS}; sandbox"
+    response["Cache-Control"] = "private, no-cache"
+    return response
