@@ -19,7 +19,7 @@ from tasks.transitions import visible
 KEPT_IN_MEMORY = 5_000_000
 
 
-@endpoint("GET", raw=OpenApiTypes.STR, media="application/yaml", title="Read the shared context as YAML")
+@endpoint("GET", raw=OpenApiTypes.OBJECT, media="application/yaml", title="Read the shared context as YAML")
 def context_yaml(call: Call, code: str) -> HttpResponseBase:
     """What everyone on this task should know: `context` by key, and each contribution with who and when."""
     task = visible(call.actor, code)
