@@ -9,6 +9,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from django.db.models import F, Q
+
 from agents.faces import Face, face, face_at_work, letter_of
 from agents.models import Agent
 from mission_control import log
@@ -166,6 +168,12 @@ class DeliverableLine:
         return {"url": "i-link", "file": "i-file"}.get(self.row.type, "i-clip")
 
 
+# Which lines the activity tab shows alone: key → (label, condition).
+LINES = {
+    "spoken": ("Comments", Q(kind__in=SPOKEN)),
+    "status": ("Status", ~Q(status_to="") & ~Q(status_to=F("status_from"))),
+    "results": ("Results", Q(kind__in=("deliverable.added", "deliverable.adopted", "task.completed"))),
+}
 SHARED = 200  # entries, and notes, that the drawer shows
 STEP_SIGNS = {
     "pending": "s-ready", "running": "s-in_progress", "done": "s-done", "failed": "s-failed", "skipped": "s-cancelled",
@@ -322,12 +330,12 @@ class Details:
         return list(Agent.objects.order_by("name"))
 
     def activities(
-        self, before: int | None = None, most: int = ACTIVITIES, *, spoken: bool = False
+        self, before: int | None = None, most: int = ACTIVITIES, *, only: str = ""
     ) -> tuple[list[Line], int | None]:
-        """Lines, newest first, and the number to go on from, None at the end. `spoken`: what was said, alone."""
+        """Lines, newest first, and the number to go on from, None at the end. `only`: one of LINES."""
         rows = Activity.objects.filter(task=self.task.code).order_by("-seq")
-        if spoken:
-            rows = rows.filter(kind__in=SPOKEN)
+        if only:
+            rows = rows.filter(LINES[only][1])
         if before:
             rows = rows.filter(seq__lt=before)
         found = list(rows[: most + 1])
@@ -346,6 +354,12 @@ class Details:
     def context(self) -> list[ContextLine]:
         """What is shared, the latest first, so many as one looks through."""
         return [ContextLine(entry) for entry in self.task.context.all()[:SHARED]]
+
+    @property
+    def not_yet_there(self) -> list[Agent]:
+        """Agents that see the task and do not take part."""
+        able = Agent.objects.exclude(claimed_at=None).exclude(participations__task=self.task).order_by("name")
+        return list(able if self.task.venture.open_to_all else able.filter(ventures=self.task.venture))
 
     @property
     def participants(self) -> list[tuple[Face, str]]:

@@ -99,6 +99,15 @@ def said(fields: Mapping[str, str], name: str, most: int) -> str:
     return text.strip()
 
 
+def optional_line(fields: Mapping[str, str], name: str, most: int) -> str:
+    """What was written into one field, on one line; "" when nothing was."""
+    wrong: dict[str, str] = {}
+    text = " ".join(_text(name, fields.get(name, ""), most, wrong).split())
+    if wrong:
+        raise Invalid(wrong)
+    return text
+
+
 def said_line(fields: Mapping[str, str], name: str, most: int) -> str:
     """As `said`, on one line."""
     return " ".join(said(fields, name, most).split())

@@ -129,7 +129,7 @@ def _simple_type(event: Event) -> str:
         return "deliverable_added"
     if kind in ("task.created", "task.deleted"):
         return kind.replace(".", "_")
-    return "task_updated" if kind.startswith(("task.", "dependency.", "deliverable.")) else "activity_logged"
+    return "task_updated" if kind.startswith(("task.", "dependency.", "deliverable.", "plan.")) else "activity_logged"
 
 
 def _of_agent(nouns: _Nouns, event: Event) -> Message:

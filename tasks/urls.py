@@ -33,6 +33,7 @@ page_urls: list[URLPattern] = [
     path("tasks/<slug:code>/dependencies/remove", views.remove_dependency),
     path("tasks/<slug:code>/comments/add", views.comment),
     path("tasks/<slug:code>/context/share", views.share),
+    path("tasks/<slug:code>/participants/add", views.add_participant),
     path("tasks/<slug:code>/notes/add", views.take_note),
     path("tasks/<slug:code>/plan/add", views.add_step),
     path("tasks/<slug:code>/plan/<int:number>", views.set_step),

@@ -11,13 +11,14 @@ from django.template.loader import get_template
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import SafeString, mark_safe
 
+from agents.acting import act_for
 from mission_control import first_run
 from mission_control.actors import Actor, person
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.views import PageRequest, is_part, page
 from tasks import collaboration, forms, plan, transitions
 from tasks.board import MOST, PAGE, Board, Column, Names, Place, cards, iso, menus, read_order
-from tasks.details import TABS, Details, digest, kind_shown
+from tasks.details import LINES, TABS, Details, digest, kind_shown
 from tasks.finding import find
 from tasks.models import Task
 from tasks.shell import Shell, may
@@ -231,8 +232,10 @@ def _details(request: PageRequest, code: str, tab: str = "") -> dict[str, Any]:
     }  # fmt: skip
     if context["tab"] == "activity":
         most = max(50, min(1000, _number(request.GET.get("most"), 50)))
-        context["only"] = "spoken" if request.GET.get("only", request.POST.get("only")) == "spoken" else ""
-        context["activities"], older = details.activities(most=most, spoken=bool(context["only"]))
+        only = request.GET.get("only", request.POST.get("only", ""))
+        context["only"] = only if only in LINES else ""
+        context["lines"] = [(key, label) for key, (label, _) in LINES.items()]
+        context["activities"], older = details.activities(most=most, only=context["only"])
         context["older"] = most + 200 if older else 0
         context["most"] = most
     return context
@@ -339,7 +342,7 @@ def palette(request: PageRequest) -> HttpResponse:
 
 # ── what the team says ──────────────────────────────────────────────────────────────────────────────────────────────
 
-SAID, STEP, KEY = 10_000, 500, 200  # characters
+SAID, STEP, KEY, ROLE = 10_000, 500, 200, 60  # characters
 
 
 @page("POST", needs="orchestrate")
@@ -356,6 +359,13 @@ def share(request: PageRequest, code: str) -> HttpResponse:
         raise Invalid({"kind": "There is no such kind."})
     key, value = forms.said_line(request.POST, "key", KEY), forms.said(request.POST, "value", SAID)
     collaboration.share(request.actor, code, key, value, kind=kind)
+    return _drawer_answer(request, code)
+
+
+@page("POST", needs="orchestrate")
+def add_participant(request: PageRequest, code: str) -> HttpResponse:
+    role = forms.optional_line(request.POST, "role", ROLE)
+    collaboration.join(act_for(request.actor, forms.printable(request.POST.get("agent", ""))), code, role)
     return _drawer_answer(request, code)
 
 

@@ -370,3 +370,33 @@ def test_the_sessions_are_shown_as_a_chain_that_says_what_each_was_tried_again_f
     transitions.release(ada, task.code, fence(claimed(ada, task)))
     tab = browser_of(operator).get(f"/tasks/{task.code}/drawer?tab=sessions", headers=PART).content.decode()
     assert tab.count("Again after") == 1  # a release is no failure, and neither is a completion
+
+
+def test_lines_of_one_sort_are_shown_alone(operator, ada, browser_of):
+    task, client = a_task(), browser_of(operator)
+    claim = claimed(ada, task)
+    transitions.progress(ada, task.code, fence(claim), message="On my way")
+    transitions.deliver(ada, task.code, [{"type": "artifact", "title": "A sketch"}])
+    transitions.complete(ada, task.code, fence(claim), summary="All of it")
+    shown = {}
+    for only in ("spoken", "status", "results", "nonsense", ""):
+        told = client.get(f"/tasks/{task.code}/drawer?tab=activity&only={only}", headers=PART).content.decode()
+        shown[only] = told.count('class="feed__item')
+    assert shown == {"spoken": 0, "status": 3, "results": 2, "nonsense": 5, "": 5}
+
+
+def test_a_person_lets_an_agent_take_part(operator, viewer, ada, bob, browser_of, closed):
+    task, hidden = a_task(), a_task(venture=closed)
+    for code, agent, status in ((task.code, "bob", 200), (hidden.code, "bob", 409), (task.code, "nobody", 404)):
+        fields = {"agent": agent, "role": "second  reader", "tab": "context"}
+        answer = browser_of(operator).post(f"/tasks/{code}/participants/add", fields, headers=PART)
+        assert answer.status_code == status, agent
+        if status == 200:
+            assert "second reader" in answer.content.decode()
+            assert '<option value="bob">' not in answer.content.decode()
+    assert (
+        browser_of(viewer).post(f"/tasks/{task.code}/participants/add", {"agent": "ada"}, headers=PART).status_code
+        == 403
+    )
+    choices = browser_of(operator).get(f"/tasks/{hidden.code}/drawer?tab=context", headers=PART).content.decode()
+    assert '<option value="ada">' in choices and '<option value="bob">' not in choices
