@@ -25,7 +25,7 @@ from tasks import (
     search,
     vocabulary,
 )
-from tasks.vocabulary import ASSIGNED, IN_PROGRESS, INBOX, OPEN, READY
+from tasks.vocabulary import ASSIGNED, BLOCKED, IN_PROGRESS, INBOX, OPEN, READY
 from ventures.models import Venture
 
 CODE_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -261,7 +261,11 @@ class Task(models.Model):
             models.Index(fields=["holder"], name="task_holder", condition=Q(holder__isnull=False)),
             models.Index(fields=["held_by"], name="task_held_by", condition=Q(held_by__isnull=False)),
             models.Index(fields=["parent"], name="task_parent", condition=Q(parent__isnull=False)),
-        ]
+            models.Index(
+                fields=["status_changed_at"], name="task_question",
+                condition=Q(status=BLOCKED, blocked_kind="needs_input", blockers_open=0),
+            ),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.code} {self.title}"

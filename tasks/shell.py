@@ -10,12 +10,13 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from agents.faces import Face, face_at_work
+from agents.faces import Face, face_at_work, is_silent
 from agents.models import Agent
 from mission_control import log
 from mission_control.figures import grouped
 from mission_control.models import Fleet
 from tasks.board import iso
+from tasks.inbox import COUNTED, waiting
 from tasks.models import Session, Task
 from tasks.vocabulary import IN_PROGRESS, OPEN
 from ventures.models import Venture
@@ -76,10 +77,13 @@ class Shell:
         return self.fleet.seq
 
     @cached_property
+    def counts(self) -> dict[str, dict[str, int]]:
+        return log.counts_by_venture()
+
+    @cached_property
     def ventures(self) -> list[VentureLine]:
-        counts = log.counts_by_venture()
         return [
-            VentureLine(v.name, v.slug, v.icon, v.status, sum(counts.get(v.slug, {}).get(status, 0) for status in OPEN))
+            VentureLine(v.name, v.slug, v.icon, v.status, sum(self.counts.get(v.slug, {}).get(s, 0) for s in OPEN))
             for v in Venture.objects.exclude(status="archived")
         ]
 
@@ -106,6 +110,20 @@ class Shell:
     @property
     def agents_hidden(self) -> int:
         return max(0, len(self.agents_all) - AGENTS_SHOWN)
+
+    @cached_property
+    def waiting(self) -> int:
+        """How much needs a person: as many lines as the inbox has, true at any number of tasks."""
+        judged = sum(self.counts.get(line.slug, {}).get(status, 0) for line in self.ventures for status in COUNTED)
+        asked = waiting("question").count()
+        silent = sum(
+            is_silent(line.agent, task.heartbeat_at, self.moment) for line in self.agents_all for task in line.tasks
+        )
+        return judged + asked + silent
+
+    @property
+    def waiting_text(self) -> str:
+        return grouped(self.waiting)
 
     @cached_property
     def subagents_active(self) -> int:

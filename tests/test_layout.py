@@ -16,7 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("mission_control", "ventures", "agents", "tasks")  # imports go left only
 ROOF = ("mission_control/urls.py", "mission_control/asgi.py")  # the two files that see every app
 HTTP_FILES = ("api.py", "serializers.py", "views.py", "forms.py", "urls.py", "admin.py", "waiting.py")
-HTTP_ENDINGS = ("_api.py", "_serializers.py")  # of one noun: collaboration_api.py beside its verbs in collaboration.py
+HTTP_ENDINGS = (
+    "_api.py",
+    "_serializers.py",
+    "_views.py",
+)  # of one noun: collaboration_api.py beside its verbs in collaboration.py
 MODEL_SIGNALS = "django.db.models.signals"
 
 

@@ -8,7 +8,6 @@ import { html } from "./wire.js";
 import { plainly, toast } from "./toasts.js";
 
 const drawer = () => document.getElementById("drawer");
-const board = () => document.querySelector("[data-board]");
 const baseTitle = document.title;
 let opener = null;
 
@@ -77,7 +76,7 @@ function arrived(place) {
 }
 
 addEventListener("popstate", ({ state }) => {
-  if (!board()) return;
+  if (!drawer()) return;
   if (state?.drawer) open(state.drawer, { push: false });
   else close({ pop: true });
 });

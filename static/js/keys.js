@@ -7,6 +7,11 @@ const inField = (element) => element?.closest?.("input:not([type=checkbox]), tex
 const busy = () => document.querySelector("dialog[open], .menu:popover-open");
 const on = () => localStorage.getItem("keys") !== "off";
 
+/** Whether a key that was pressed is a command of the page: single keys are on, and nobody types or answers a question. */
+export function isSingle({ target, metaKey, ctrlKey, altKey }) {
+  return on() && !inField(target) && !busy() && !metaKey && !ctrlKey && !altKey;
+}
+
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.isComposing) return;
   const { key, target } = event;
@@ -21,7 +26,7 @@ document.addEventListener("keydown", (event) => {
     if (close()) event.preventDefault();
     return;
   }
-  if (!on() || inField(target) || busy() || event.metaKey || event.ctrlKey || event.altKey) return;
+  if (!isSingle(event)) return;
   if (key === "c") act(event, () => openNewTask());
   else if (key === "/") act(event, focusSearch);
   else if (key === "?") act(event, () => document.getElementById("keys-dialog")?.showModal());

@@ -64,7 +64,13 @@ def shoot(page: Page, server: Server, to: Path, look: str) -> None:
     page.goto(f"{server.url}/account/login")
     picture("login")
     sign_in(page, server)
-    for name, path in {"board": "/", "agents": "/agents", "connect": "/connect", "missing": "/nothing"}.items():
+    for name, path in {
+        "board": "/",
+        "inbox": "/inbox",
+        "agents": "/agents",
+        "connect": "/connect",
+        "missing": "/nothing",
+    }.items():
         page.goto(server.url + path)
         picture(name)
     page.goto(f"{server.url}/agents/{server.one('SELECT slug FROM agents_agent ORDER BY tasks_completed DESC')}")
