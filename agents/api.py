@@ -10,7 +10,7 @@ from agents import keys, roster
 from agents import serializers as shape
 from agents.acting import act_for
 from agents.models import Agent
-from mission_control import log
+from mission_control import log, notifications
 from mission_control.actors import Actor
 from mission_control.endpoints import NO_STORE, OPERATE, STEER, Call, endpoint, limited
 from mission_control.errors import Invalid, NotAllowed
@@ -100,7 +100,7 @@ def _me(call: Call, agent: Agent, secret: str | None = None) -> _Me:
         ],
         abilities=sorted(call.actor.abilities),
         tokens_left=None if agent.token_budget is None else max(0, agent.token_budget - agent.tokens_used),
-        unread_notifications=0,
+        unread_notifications=notifications.unread(call.actor),
         frozen=Fleet.objects.filter(frozen_at__isnull=False).exists(),
         webhook=hook and {
             "url": hook.url, "enabled": hook.enabled, "disabled_reason": hook.disabled_reason,

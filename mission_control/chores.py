@@ -19,7 +19,7 @@ from typing import Any
 from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 
-from mission_control import deliveries, idempotency, live, log, sending, tickets
+from mission_control import deliveries, idempotency, live, log, notifications, sending, tickets
 
 logger = logging.getLogger(__name__)
 WORKERS = 3
@@ -54,6 +54,7 @@ def register_own() -> None:
     register("fold counts", 5, log.fold_counts)
     register("seal log", 2, _seal_all)
     register("deliver webhooks", 0.5, lambda: sending.deliver(_is_stopping))
+    register("notify", 2, notifications.make_from_log)
     register("forget", 3600, forget_old)
 
 
@@ -125,7 +126,7 @@ def forget_old() -> dict[str, int]:
     expired, _ = Session.objects.filter(expire_date__lt=Now() - timedelta(days=1)).delete()
     return {
         "answers": idempotency.forget_old(), "tickets": tickets.forget_old(), "sessions": expired,
-        "deliveries": deliveries.forget_old(),
+        "deliveries": deliveries.forget_old(), "notifications": notifications.forget_old(),
     }  # fmt: skip
 
 

@@ -278,3 +278,55 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return self.message_id
+
+
+class Notification(models.Model):
+    """One line of the log that one recipient should know of, with the reason why. Made once, read by its recipient."""
+
+    recipient_type = models.CharField(max_length=8)
+    recipient = models.CharField(max_length=200)
+    seq = models.BigIntegerField()
+    reason = models.CharField(max_length=20)
+    kind = models.CharField(max_length=40)
+    level = models.CharField(max_length=8, default="info")
+    actor_type = models.CharField(max_length=8)
+    actor = models.CharField(max_length=200)
+    venture = models.CharField(max_length=60, blank=True)
+    task = models.CharField(max_length=8, blank=True)
+    title = models.CharField(max_length=500, blank=True)
+    message = models.CharField(max_length=500, blank=True)
+    at = models.DateTimeField()
+    read_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["recipient_type", "recipient", "seq"], name="notification_once"),
+            models.CheckConstraint(name="notification_recipient", condition=Q(recipient_type__in=["user", "agent"])),
+        ]
+        indexes = [
+            models.Index(fields=["recipient_type", "recipient", "id"], name="notification_listed"),
+            models.Index(
+                fields=["recipient_type", "recipient"], name="notification_unread", condition=Q(read_at__isnull=True)
+            ),
+            models.Index(fields=["at"], name="notification_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.recipient} {self.seq} {self.reason}"
+
+
+class Watch(models.Model):
+    """Somebody wants to know what happens to a task."""
+
+    task = models.CharField(max_length=8)
+    watcher_type = models.CharField(max_length=8)
+    watcher = models.CharField(max_length=200)
+    since = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "watches"
+        constraints = [models.UniqueConstraint(fields=["task", "watcher_type", "watcher"], name="watch_once")]
+
+    def __str__(self) -> str:
+        return f"{self.watcher} {self.task}"

@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from agents.urls import api_urls as agent_calls
 from agents.urls import page_urls as agent_pages
-from mission_control import api, endpoints, health, views, webhooks_api
+from mission_control import api, endpoints, health, notifications_api, views, webhooks_api
 from tasks.urls import api_urls as task_calls
 from tasks.urls import page_urls as task_pages
 from ventures.urls import api_urls as venture_calls
@@ -42,8 +42,20 @@ webhook_calls: list[URLPattern] = [
     path("webhooks/<slug:hook>/deliveries", endpoints.resource(webhooks_api.list_deliveries)),
     path("webhooks/<slug:hook>/deliveries/<slug:message>/redeliver", endpoints.resource(webhooks_api.redeliver_one)),
 ]
+notification_calls: list[URLPattern] = [
+    path("notifications", endpoints.resource(notifications_api.list_notifications)),
+    path("notifications/read", endpoints.resource(notifications_api.mark_notifications_read)),
+    path("notifications/<int:number>/read", endpoints.resource(notifications_api.mark_notification_read)),
+]
 # Literal addresses win over ids: those of tasks come first, they hold agents/heartbeat.
-api_calls: list[URLPattern] = [*task_calls, *agent_calls, *venture_calls, *fleet_calls, *webhook_calls]
+api_calls: list[URLPattern] = [
+    *task_calls,
+    *agent_calls,
+    *venture_calls,
+    *fleet_calls,
+    *webhook_calls,
+    *notification_calls,
+]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),

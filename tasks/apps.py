@@ -9,9 +9,10 @@ class TasksConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models import signals
 
-        from tasks import hints, search, stream_shapes, sweeping
+        from tasks import hints, search, stream_shapes, sweeping, telling
 
         hints.register()
         stream_shapes.register()
         sweeping.register()
+        telling.register()
         signals.post_migrate.connect(search.keep_index, sender=self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agents.acting import act_for
+from mission_control import notifications
 from mission_control.actors import Actor
 from mission_control.endpoints import WORK, Call, endpoint
 from mission_control.errors import NotAllowed, NotThere
@@ -35,6 +36,28 @@ def add_comment(call: Call, code: str) -> Activity:
     Needs no lease; one that is shown is checked, and extended.
     """
     return collaboration.comment(worker(call), code, call.given["text"], fence=shown(call))
+
+
+# ── who is told ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@endpoint("GET", gives=shape.WatchOut)
+def read_watch(call: Call, code: str) -> dict[str, bool]:
+    """Whether you watch this task."""
+    return {"watching": notifications.is_watching(call.actor, visible(call.actor, code).code)}
+
+
+@endpoint("POST", gives=shape.WatchOut)
+def watch(call: Call, code: str) -> dict[str, bool]:
+    """Be told what happens to this task, under /notifications. Doing it again changes nothing."""
+    notifications.watch(call.actor, visible(call.actor, code).code)
+    return {"watching": True}
+
+
+@endpoint("DELETE", status=204)
+def unwatch(call: Call, code: str) -> None:
+    """Be told no longer."""
+    notifications.unwatch(call.actor, visible(call.actor, code).code)
 
 
 # ── who takes part ──────────────────────────────────────────────────────────────────────────────────────────────────

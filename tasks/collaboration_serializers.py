@@ -120,3 +120,7 @@ class NoteOut(Answer):
     @classmethod
     def shape(cls, thing: Note, call: Any) -> dict[str, Any]:
         return {"text": thing.text, "by": {"type": thing.by_type, "name": thing.by}, "at": iso(thing.at)}
+
+
+class WatchOut(Answer):
+    watching = serializers.BooleanField(help_text="Whether you are told what happens to it.")

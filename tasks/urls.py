@@ -74,6 +74,7 @@ api_urls: list[URLPattern] = [
     path("tasks/<code:code>/return", resource(api.return_)),
     path("tasks/<code:code>/move", resource(api.move)),
     path("tasks/<code:code>/execution", resource(api.execution)),
+    path("tasks/<code:code>/watch", resource(team.read_watch, team.watch, team.unwatch)),
     path("tasks/<code:code>/why", resource(api.why)),
     path("tasks/<code:code>/activities", resource(api.list_task_activities, api.log_task_activity)),
     path("tasks/<code:code>/deliverables", resource(api.list_deliverables, api.add_deliverable)),

@@ -97,6 +97,10 @@ WHO: dict[tuple[str, str], set[str]] = {
     ("POST", "webhooks/{hook}/rotate"): OPERATORS, ("POST", "webhooks/{hook}/test"): OPERATORS,
     ("POST", "webhooks/{hook}/redeliver"): OPERATORS, ("GET", "webhooks/{hook}/deliveries"): OPERATORS,
     ("POST", "webhooks/{hook}/deliveries/{message}/redeliver"): OPERATORS,
+    ("GET", "notifications"): READERS, ("POST", "notifications/read"): READERS,
+    ("POST", "notifications/{number}/read"): READERS,
+    ("GET", "tasks/{code}/watch"): READERS, ("POST", "tasks/{code}/watch"): READERS,
+    ("DELETE", "tasks/{code}/watch"): READERS,
 }  # fmt: skip
 
 
