@@ -118,7 +118,7 @@ class TaskAdmin(VerbAdmin):
     inlines = (StepRows, DependencyRows, DeliverableRows, SessionRows, ParticipantRows)
     plain = (
         "title", "description", "venture", "priority", "assignee", "deadline", "tags", "required_capabilities",
-        "parent", "review_required", "branch",
+        "parent", "review_required", "needs_approval", "approved_by", "approved_at", "branch",
     )  # fmt: skip
     estimates = (
         "estimated_cost_micro_usd", "estimated_tokens", "estimated_hours", "actual_hours",

@@ -131,14 +131,16 @@ def _by_execution(tasks: Any, state: str, _: Actor) -> Any:
         task=OuterRef("pk"), attempt=OuterRef("epoch"), type="primary", state="failed", error="lease expired"
     )
     dropped = Q(status__in=(READY, ASSIGNED), failures__gt=0) & Exists(expired)
+    unapproved = Q(status__in=(READY, ASSIGNED), needs_approval=True, approved_at=None)
     if state == "queued":
-        return tasks.filter(status__in=(INBOX, READY, ASSIGNED)).exclude(dropped)
+        return tasks.filter(status__in=(INBOX, READY, ASSIGNED)).exclude(dropped).exclude(unapproved)
     if state == "running":
         return tasks.filter(status=IN_PROGRESS).exclude(_silent())
     if state == "idle":
-        return tasks.filter(_silent() | dropped)
+        return tasks.filter(_silent() | (dropped & ~unapproved))
+    if state == "waiting":
+        return tasks.filter(Q(status__in=(PAUSED, BLOCKED, REVIEW)) | unapproved)
     statuses = {
-        "waiting": (PAUSED, BLOCKED, REVIEW),
         "failed": (FAILED,),
         "completed": (DONE,),
         "cancelled": (CANCELLED,),
@@ -528,7 +530,8 @@ def _completed(call: Call, code: str) -> Task:
         worker(call), code, shown(call) or PLAIN, summary=summary, output=output,
         deliverables=[dict(handed) for handed in given.get("deliverables") or ()], total=spent_in_all(given),
         actual_hours=given.get("actual_hours"), branch=given.get("branch", ""), commits=given.get("commits") or (),
-        review=given.get("review", False),
+        review=given.get("review", False), results=given.get("results"), validate=given.get("validate", False),
+        force=given.get("force", False),
     )  # fmt: skip
 
 
@@ -1116,6 +1119,10 @@ def words(call: Call) -> dict[str, Any]:
         "verbs": [
             {"name": verb, "from": list(froms), "to": list(tos), "who": vocabulary.WHO[verb]}
             for verb, (froms, tos) in transitions.MOVES.items()
+        ]
+        + [
+            {"name": verb, "from": list(froms), "to": [], "who": vocabulary.WHO_BESIDE[verb]}
+            for verb, froms in vocabulary.BESIDE.items()
         ],
         "kinds": list(vocabulary.KINDS),
         "activity_types": list(journal.TYPES),
@@ -1123,6 +1130,8 @@ def words(call: Call) -> dict[str, Any]:
         "deliverable_types": list(vocabulary.DELIVERABLE_TYPES),
         "session_types": list(vocabulary.SESSION_TYPES),
         "session_states": list(vocabulary.SESSION_STATES),
+        "step_states": list(vocabulary.STEP_STATES),
+        "context_kinds": list(vocabulary.CONTEXT_KINDS),
         "scopes": {scope: sorted(abilities) for scope, abilities in SCOPE_ABILITIES.items()},
         "roles": {role: sorted(abilities) for role, abilities in ROLE_ABILITIES.items()},
     }  # fmt: skip

@@ -25,7 +25,7 @@ from mission_control import log, sql
 from mission_control.actors import Actor
 from mission_control.errors import Invalid, NotAllowed, Refused
 from mission_control.models import Fleet
-from tasks import leases
+from tasks import approvals, leases
 from tasks.leases import Fence, lease_token
 from tasks.models import Session, Task, lock_head, lock_offered
 from tasks.transitions import lock, take, wrong_state
@@ -87,7 +87,7 @@ def _claim_next(actor: Actor, agent: Agent, wish: Wish) -> list[Claim]:
     if wish.idle_work and not within_hours(agent, log.now()):
         return []
     heads = lane_heads(agent, wish.capabilities, wish.venture)
-    taken = _best_one(heads) if limit == 1 else _best_of(heads, limit)
+    taken = _best_one(agent, heads) if limit == 1 else _best_of(agent, heads, limit)
     if not taken:
         return []
     if not _take(actor, taken, agent, wish):
@@ -95,17 +95,19 @@ def _claim_next(actor: Actor, agent: Agent, wish: Wish) -> list[Claim]:
     return [_claimed(task) for task in taken]
 
 
-def _best_one(heads: list[tuple[int, int, bool]]) -> list[Task]:
+def _best_one(agent: Agent, heads: list[tuple[int, int, bool]]) -> list[Task]:
     for lane, venture, limited in heads:
         if limited and _room_in(venture) < 1:
             continue
         task = lock_head(lane)
+        while task and approvals.withdrawn(task, agent):
+            task = lock_head(lane)
         if task:
             return [task]
     return []
 
 
-def _best_of(heads: list[tuple[int, int, bool]], limit: int) -> list[Task]:
+def _best_of(agent: Agent, heads: list[tuple[int, int, bool]], limit: int) -> list[Task]:
     """The first `limit` of all lanes together, in queue order. Goes past what others are claiming, to the queues' end."""
     rooms = {venture: _room_in(venture) for venture in sorted({venture for _, venture, limited in heads if limited})}
     lanes = {lane: venture for lane, venture, _ in heads}
@@ -117,6 +119,8 @@ def _best_of(heads: list[tuple[int, int, bool]], limit: int) -> list[Task]:
             break
         seen += found
         for task in lock_offered(found, list(lanes), limit - len(taken)):
+            if approvals.withdrawn(task, agent):
+                continue
             taken.append(task)
             if task.venture_id in rooms:
                 rooms[task.venture_id] -= 1
@@ -299,6 +303,10 @@ def _shut_gate(agent: Agent, task: Task) -> Refused | None:
         return NotAllowed(f"It is assigned to {task.assignee.slug}.", code="assigned_to_another")  # type: ignore[union-attr]
     if task.blockers_open:
         return Refused(f"It waits for {task.blockers_open} unfinished.", code="dependencies_open")
+    if task.awaits_approval:
+        return Refused("It waits for approval.", code="approval_needed")
+    if approvals.withdrawn(task, agent):
+        return Refused("Its approval was taken back: it has to be approved anew.", code="approval_needed", keep=True)
     missing = sorted(set(task.required_capabilities) - set(agent.capabilities))
     if missing:
         return NotAllowed(f"It needs: {', '.join(missing)}.", code="capabilities_missing", missing=missing)

@@ -18,6 +18,7 @@ from agents.models import Agent
 from agents.roster import state_of
 from mission_control.actors import Actor
 from mission_control.models import Fleet
+from tasks import approvals, handover
 from tasks.models import Session, Task
 from tasks.vocabulary import (
     ASSIGNED,
@@ -89,6 +90,8 @@ def gates(task: Task, agent: Agent | None = None, *, viewer: Actor | None = None
     if task.status != BLOCKED or task.blocked_reason or not task.blockers_open:
         found.append(status)
     found += _dependency_gates(task, viewer)
+    if task.needs_approval:
+        found.append(_approval_gate(task, agent))
     if task.not_before:
         found.append(_back_off_gate(task, moment))
     found += _agent_gates(task, agent, moment) if agent else _fleet_gates(task, moment)
@@ -219,6 +222,20 @@ def _prerequisite_gate(other: Task, visible: bool) -> Gate:
         label = step.label.replace(" it", f" {other.code}", 1)
         action = Action(label, step.verb, step.method, step.url, step.body)
     return Gate("dependency", False, f"It waits for {other.code}{title}, {state}.", action if visible else None)
+
+
+def _approval_gate(task: Task, agent: Agent | None) -> Gate:
+    said = "It waits for an operator to approve what will be read." if task.awaits_approval else ""
+    if not said and agent:
+        said = approvals.refusal(task, agent)
+    elif not said and handover.is_stale(task):
+        said = "What an agent will read has changed since it was approved: it has to be approved anew."
+    if not said:
+        return Gate("approval", True, f"{task.approved_by} approved it at {_clock(task.approved_at)}.")
+    url = f"{API}/tasks/{task.code}/approve"
+    return Gate(
+        "approval", False, said, Action("Read and approve it", "approve", "POST", url, {"hash": handover.digest(task)})
+    )
 
 
 def _back_off_gate(task: Task, moment: datetime) -> Gate:

@@ -16,7 +16,7 @@ from tasks.vocabulary import STATUSES
 
 FIELD_WORDS = {
     "estimated_cost_micro_usd": "estimated cost", "required_capabilities": "needed capabilities",
-    "review_required": "review", "sort_key": "place in the queue",
+    "review_required": "review", "needs_approval": "approval", "approved_by": "approval", "sort_key": "place in the queue",
 }  # fmt: skip
 
 
@@ -126,6 +126,7 @@ SENTENCES: dict[str, Callable[[Activity, dict[str, Any]], str]] = {
     "task.returned": lambda a, d: f"returned it to {_to(a)}",
     "task.cancelled": lambda a, d: "cancelled it",
     "task.reopened": lambda a, d: f"reopened it, generation {d.get('generation')}",
+    "task.approved": lambda a, d: "approved its start",
     "task.retried": lambda a, d: "offered it again",
     "dependency.added": lambda a, d: f"made it wait for {d.get('depends_on')}",
     "dependency.removed": lambda a, d: f"no longer makes it wait for {d.get('depends_on')}",

@@ -166,6 +166,7 @@ def nothing_is_in_limbo() -> Iterator[str]:
         | Q(status=IN_PROGRESS)
         | Q(status=ASSIGNED, assignee=None)
         | Q(status__in=(READY, ASSIGNED), not_before__isnull=False)
+        | Q(status__in=(READY, ASSIGNED), needs_approval=True, approved_at=None)
         | (Q(status=BLOCKED) & (Q(blockers_open__gt=0) | ~Q(blocked_reason="")))
     )
     lost = Task.objects.filter(status__in=OPEN, offered=False).exclude(waits).order_by("pk")
@@ -174,6 +175,24 @@ def nothing_is_in_limbo() -> Iterator[str]:
     early = Task.objects.filter(status__in=(READY, ASSIGNED), blockers_open__gt=0).order_by("pk")
     for code, n in early.values_list("code", "blockers_open"):
         yield f"task {code} is in a queue although {n} prerequisites are open"
+
+
+def nothing_unapproved_is_offered() -> Iterator[str]:
+    """What needs approval is offered only while one holds, and an approval names its author and what was read."""
+    loose = Task.objects.filter(needs_approval=True, approved_at=None, offered=True).order_by("pk")
+    for code in loose.values_list("code", flat=True):
+        yield f"task {code} is offered and nobody has approved it"
+    named = Activity.objects.filter(
+        task=OuterRef("code"),
+        kind="task.approved",
+        actor_type=OuterRef("approved_by_type"),
+        actor=OuterRef("approved_by"),
+    )
+    told = Exists(named) | Exists(PrunedTask.objects.filter(code=OuterRef("code")))
+    for code, by in (
+        Task.objects.exclude(approved_at=None).exclude(told).order_by("pk").values_list("code", "approved_by")
+    ):
+        yield f"task {code} says that {by} approved it, and the log does not"
 
 
 def queues_hold_their_own() -> Iterator[str]:
@@ -234,7 +253,8 @@ CHECKS: dict[str, Check] = {
     for check in (
         numbers_are_dense, log_tells_the_status, log_tells_every_step, counts_are_true, work_in_progress_is_held,
         sessions_end_with_their_lease, epochs_only_rise, blockers_are_counted, nothing_is_in_limbo,
-        queues_hold_their_own, money_adds_up, deliverables_are_numbered, comments_are_counted,
+        nothing_unapproved_is_offered, queues_hold_their_own, money_adds_up, deliverables_are_numbered,
+        comments_are_counted,
     )
 }  # fmt: skip
 

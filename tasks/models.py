@@ -179,6 +179,13 @@ class Task(models.Model):
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="subtasks", db_index=False
     )
     review_required = models.BooleanField(default=False)
+    needs_approval = models.BooleanField(default=False)  # no agent starts it before somebody has approved it
+    approved_by_type = models.CharField(max_length=8, blank=True)
+    approved_by = models.CharField(max_length=200, blank=True)
+    approved_at = models.DateTimeField(null=True, blank=True)
+    approved_hash = models.CharField(max_length=64, blank=True)  # of what was read then, see handover.py
+    success_criteria = models.JSONField(default=list, blank=True)  # of {criterion, measurable?}
+    criteria_met = models.JSONField(null=True, blank=True)  # of its completion: a flag for each, null when not told
     estimated_tokens = models.BigIntegerField(null=True, blank=True)
     estimated_cost_micro_usd = models.BigIntegerField(null=True, blank=True)
     actual_cost_micro_usd = models.BigIntegerField(default=0)  # equals the ledger
@@ -236,6 +243,15 @@ class Task(models.Model):
                 | Q(status=ASSIGNED, not_before=None, blockers_open=0, assignee__isnull=False),
             ),
             models.CheckConstraint(
+                name="task_offered_approved",
+                condition=Q(offered=False) | Q(needs_approval=False) | Q(approved_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="task_approved_by_one",
+                condition=Q(approved_at=None, approved_by_type="", approved_by="", approved_hash="")
+                | (Q(approved_at__isnull=False) & ~Q(approved_by="") & ~Q(approved_hash="")),
+            ),
+            models.CheckConstraint(
                 name="task_held_once",
                 condition=Q(status=IN_PROGRESS, held_by__isnull=False, holder=None, lease_expires_at=None)
                 | Q(status=IN_PROGRESS, held_by=None, holder__isnull=False, lease_expires_at__isnull=False)
@@ -273,6 +289,10 @@ class Task(models.Model):
     @property
     def is_open(self) -> bool:
         return self.status in OPEN
+
+    @property
+    def awaits_approval(self) -> bool:
+        return self.needs_approval and self.approved_at is None
 
 
 class Dependency(models.Model):

@@ -78,15 +78,72 @@ TASK_NAMES = {
     "venture_id": "venture", "project_id": "venture", "workspace_id": "venture", "project": "venture",
     "assigned_to": "assignee", "assigned_agent_id": "assignee", "assignee_id": "assignee",
     "due_date": "deadline", "parent_task_id": "parent", "parent_id": "parent",
-    "created_by_agent_id": "created_by", "capabilities": "required_capabilities",
+    "created_by_agent_id": "created_by", "capabilities": "required_capabilities", "criteria": "success_criteria",
+    "approval_required": "needs_approval", "requires_approval": "needs_approval",
     "openclaw_session_id": "session_key", "updated_by_agent_id": "agent_id",
 }  # fmt: skip
 TASK_READ_ONLY = (
     "id", "execution_state", "holder", "held_by", "session_locked_at", "lease_expires_at", "heartbeat_at", "blockers_open",
     "blocked_kind", "blocked_reason", "paused_reason", "failures", "not_before", "generation", "actual_cost",
     "tokens_used", "progress_percent", "progress_step", "completion_summary", "output", "deliverable_count", "comment_count",
-    "version", "created_at", "status_changed_at", "assigned_agent_name", "updated_at",
+    "version", "created_at", "status_changed_at", "assigned_agent_name", "updated_at", "approved_by", "approved_at",
+    "approved_hash", "criteria_met",
 )  # fmt: skip
+
+
+class CriterionIn(StrictSerializer):
+    aliases = {
+        "text": "criterion",
+        "name": "criterion",
+        "description": "criterion",
+        "expected": "measurable",
+        "target": "measurable",
+    }
+    criterion = Line(500, required=True)
+    measurable = AnyJson()
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "minLength": 1, "maxLength": 500},
+            {
+                "type": "object", "required": ["criterion"], "additionalProperties": False,
+                "properties": {
+                    "criterion": {"type": "string", "minLength": 1, "maxLength": 500},
+                    "measurable": {"oneOf": [{"type": "boolean"}, {"type": "string", "minLength": 1, "maxLength": 200}]},
+                },
+            },
+        ]
+    }
+)  # fmt: skip
+class CriterionField(serializers.Field[dict[str, Any], Any, Any, Any]):
+    """What has to come out, as a text; as an object with the value that it is held against, or whether it can be measured."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        given = dict(CriterionIn().run_validation({"criterion": data} if isinstance(data, str) else data))
+        value = given.get("measurable")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            given["measurable"] = str(value)
+        elif isinstance(value, str):
+            if not value.strip() or len(value) > 200:
+                raise serializers.ValidationError({"measurable": "Give 1 to 200 characters."})
+        elif value is None:
+            given.pop("measurable", None)
+        elif not isinstance(value, bool):
+            raise serializers.ValidationError({"measurable": "Give true, false or the value that it is held against."})
+        return given
+
+
+class CriteriaField(serializers.ListField):
+    def __init__(self) -> None:
+        super().__init__(child=CriterionField(), required=False, max_length=50)
+
+    def to_internal_value(self, data: Any) -> list[dict[str, Any]]:
+        criteria: list[dict[str, Any]] = super().to_internal_value(data)
+        if len({" ".join(c["criterion"].split()).casefold() for c in criteria}) < len(criteria):
+            raise serializers.ValidationError("Each criterion once.")
+        return criteria
 
 
 class TaskFields(StrictSerializer):
@@ -105,6 +162,8 @@ class TaskFields(StrictSerializer):
     required_capabilities = Words(20, 50, folded=True)
     parent = Code(blank=True)
     review_required = Flag()
+    needs_approval = Flag(help_text="No agent starts it before an operator has approved what it will read.")
+    success_criteria = CriteriaField()
     estimated_tokens = Whole(allow_null=True)
     estimated_cost = Usd(allow_null=True)
     estimated_hours = Hours(allow_null=True)
@@ -214,6 +273,7 @@ class HandedIn(StrictSerializer):
 
 
 class CompleteIn(SpentIn):
+    aliases = {**SpentIn.aliases, "criteria_results": "results", "criteria": "results"}
     summary = Text(50_000)
     output = AnyJson()
     deliverables = serializers.ListField(child=HandedIn(), required=False, max_length=100)
@@ -221,6 +281,11 @@ class CompleteIn(SpentIn):
     branch = Line(250)
     commits = Words(100, 200)
     review = Flag(help_text="Hand it in for review, whatever the task and the venture say.")
+    results = Metadata(
+        help_text="By the text or the number of each success criterion how it came out: true, false, or the value asked for."
+    )
+    validate = Flag(help_text="Refuse when a success criterion is not met, and say which.")
+    force = Flag(help_text="Hand it in all the same; the log tells what was not met.")
 
 
 class CompleteByIdIn(CompleteIn):
@@ -444,6 +509,13 @@ class TaskOut(Answer):
     blocked_reason = _text(allow_blank=True)
     paused_reason = _text(allow_blank=True)
     review_required = serializers.BooleanField()
+    needs_approval = serializers.BooleanField()
+    approved_by = _maybe(help_text="Who approved its start, as it reads now.")
+    approved_at = _time()
+    success_criteria = serializers.ListField(child=serializers.DictField())
+    criteria_met = serializers.ListField(
+        child=serializers.BooleanField(), allow_null=True, help_text="At its completion, for each criterion."
+    )
     failures = serializers.IntegerField()
     not_before = _time()
     generation = serializers.IntegerField()

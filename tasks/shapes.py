@@ -14,6 +14,7 @@ from mission_control import sql
 from mission_control.money import to_usd
 from mission_control.strict_json import iso
 from tasks.claiming import Claim
+from tasks.handover import shown_criterion
 from tasks.models import Session, Task
 from tasks.vocabulary import (
     ASSIGNED,
@@ -78,7 +79,7 @@ def execution_state(task: Task, moment: datetime, dropped: bool = False) -> str:
     if task.status == IN_PROGRESS:
         silent = task.holder is not None and is_silent(task.holder, task.heartbeat_at, moment)
         return "idle" if silent else "running"
-    if task.status in (PAUSED, BLOCKED, REVIEW):
+    if task.status in (PAUSED, BLOCKED, REVIEW) or (task.status in (READY, ASSIGNED) and task.awaits_approval):
         return "waiting"
     return {DONE: "completed", FAILED: "failed", CANCELLED: "cancelled"}.get(
         task.status, "idle" if dropped else "queued"
@@ -116,6 +117,11 @@ def task_shape(task: Task, around: Around, moment: datetime, *, bare: bool = Fal
         "blocked_reason": task.blocked_reason,
         "paused_reason": task.paused_reason,
         "review_required": task.review_required,
+        "needs_approval": task.needs_approval,
+        "approved_by": task.approved_by or None,
+        "approved_at": iso(task.approved_at),
+        "success_criteria": task.success_criteria,
+        "criteria_met": task.criteria_met,
         "failures": task.failures,
         "not_before": iso(task.not_before),
         "generation": task.generation,
@@ -225,6 +231,7 @@ def briefing(task: Task, around: Around) -> dict[str, Any]:
         "quoted": {
             "title": task.title,
             "description": task.description,
+            "success_criteria": [shown_criterion(criterion) for criterion in task.success_criteria],
             "venture_name": task.venture.name,
             "repo_url": task.venture.repo_url,
             "default_branch": task.venture.default_branch,

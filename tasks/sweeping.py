@@ -133,7 +133,8 @@ def _offered_again() -> int:
     due = Task.objects.filter(not_before__lte=Now()).order_by("not_before").locked(skip=True)[:PAGE]
     held = Task.objects.filter(pk__in=[task.pk for task in due])
     waits = Q(status=READY) | Q(status=ASSIGNED, assignee__isnull=False)
-    offered = held.filter(waits, blockers_open=0).update(not_before=None, offered=True)
+    unapproved = Q(needs_approval=True, approved_at=None)
+    offered = held.filter(waits, blockers_open=0).exclude(unapproved).update(not_before=None, offered=True)
     held.exclude(not_before=None).update(not_before=None)
     if offered:
         log.after_commit(lambda: live.ping({"offered": offered}))

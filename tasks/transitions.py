@@ -7,7 +7,7 @@ here for the write. Lock order everywhere: task, agent, venture, the fleet's cou
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from operator import attrgetter
@@ -22,7 +22,7 @@ from mission_control import live, log, sql
 from mission_control.actors import Actor, system
 from mission_control.errors import Invalid, NotAllowed, NotThere, Refused
 from mission_control.models import Activity
-from tasks import leases
+from tasks import criteria, handover, leases
 from tasks.collaboration_models import PlanStep
 from tasks.leases import PLAIN, Fence
 from tasks.models import (
@@ -153,12 +153,14 @@ def _built(actor: Actor, now: Any, place: int, fields: dict[str, Any], blockers:
     unknown = set(fields) - set(EDITABLE)
     if unknown:
         raise Invalid(dict.fromkeys(sorted(unknown), "This cannot be set."))
+    if venture.approval_required:
+        fields["needs_approval"] = True
     task = Task(
         **fields, venture=venture, assignee=assignee, created_by_type="agent" if creator else actor.type,
         created_by=creator.slug if creator else actor.name,
         blockers_open=blockers, remembered=remembered, created_at=now, status_changed_at=now,
     )  # fmt: skip
-    task.status, task.offered = status, _is_offered(task, status)
+    task.status, task.offered = status, is_offered(task, status)
     task.sort_key = sort_key_at(now, task.priority, place)
     return task
 
@@ -185,7 +187,7 @@ def _insert(tasks: list[Task]) -> None:
 
 EDITABLE = (
     "title", "description", "venture", "priority", "assignee", "deadline", "tags", "required_capabilities", "parent",
-    "review_required", "estimated_tokens", "estimated_cost_micro_usd", "estimated_hours", "actual_hours", "branch",
+    "review_required", "needs_approval", "success_criteria", "estimated_tokens", "estimated_cost_micro_usd", "estimated_hours", "actual_hours", "branch",
 )  # fmt: skip
 
 
@@ -208,12 +210,23 @@ def edit(actor: Actor, code: str, changes: dict[str, Any], *, version: int | Non
         _refuse_own_ancestor(task, after["parent"])
     if "venture" in after and task.status == IN_PROGRESS:
         raise Refused("It is being worked on: release it before it changes venture.", code="wrong_state")
+    if after.get("needs_approval") is False and not actor.can("operate"):
+        raise NotAllowed("Only an operator lets it start without approval.", code="operators_only")
+    if after.get("venture", task.venture).approval_required and not after.get("needs_approval", task.needs_approval):
+        if "venture" not in after:
+            raise Refused("Its venture wants every task approved before the start.", code="approval_required")
+        after["needs_approval"] = True
     before, venture_from = _shown(task, after), task.venture.slug
     shift = (task.priority - after.get("priority", task.priority)) * BONUS
     for name, value in after.items():
         setattr(task, name, value)
-    writes: dict[str, Any] = {**after, "sort_key": task.sort_key + shift, "lane": lane_for(task)}
+    approved_by = task.approved_by
+    writes: dict[str, Any] = {
+        **after, "sort_key": task.sort_key + shift, "lane": lane_for(task), **_approval_withdrawn(task),
+    }  # fmt: skip
     data = {"before": before, "after": _shown(task, after)}
+    if approved_by != task.approved_by:
+        data = {"before": {**before, "approved_by": approved_by}, "after": {**data["after"], "approved_by": ""}}
     moved_venture = venture_from if venture_from != task.venture.slug else ""
     if task.status == READY and task.assignee:
         _move([task], "move", ASSIGNED, **writes)
@@ -221,7 +234,7 @@ def edit(actor: Actor, code: str, changes: dict[str, Any], *, version: int | Non
             task, "task.updated", actor, status_from=READY, status_to=ASSIGNED, venture_from=moved_venture, data=data
         )
         return task
-    _write(task, **writes, offered=_is_offered(task, task.status))
+    _write(task, **writes, offered=is_offered(task, task.status))
     status = task.status if moved_venture else ""
     _record(task, "task.updated", actor, status_from=status, status_to=status, venture_from=moved_venture, data=data)
     return task
@@ -416,6 +429,7 @@ def start(actor: Actor, code: str) -> Task:
     task = lock(actor, code)
     here = task.status
     _check(task, "start")
+    refuse_unapproved(task)
     _move([task], "start", IN_PROGRESS, held_by=actor.user, session_locked_at=task.db_now)
     _record(task, "task.started", actor, status_from=here, status_to=IN_PROGRESS, data={"epoch": task.epoch})
     return task
@@ -545,11 +559,16 @@ def complete(
     branch: str = "",
     commits: Sequence[str] = (),
     review: bool = False,
+    results: Mapping[str, Any] | None = None,
+    validate: bool = False,
+    force: bool = False,
 ) -> Task:
     """Hand in. To review when the task or its venture asks for it or `review` is set, else done.
 
     By the lease holder, also after expiry while no sweep came by; by a person, a lead or an orchestrator without a
     fence. A caller whose lease is gone is refused: its cost is booked and its deliverables are kept as orphaned.
+    `results` says by the text or the number of each success criterion how it came out; `validate` refuses with those
+    that are not met, unless `force` is set.
     The step of the plan that ran is finished with it. Records task.completed, and task.unblocked for each task that waited for this one alone. Locks task and dependants.
     """
     task = lock(actor, code)
@@ -561,6 +580,11 @@ def complete(
             raise wrong_state(task, "complete")
         _held_or_fenced(actor, task, fence, total, deliverables)
     _check(task, "complete")
+    if here == ASSIGNED:
+        refuse_unapproved(task)
+    met = criteria.compared(task.success_criteria, results, asked=validate)
+    if validate and not force:
+        criteria.refuse_unmet(task.success_criteria, met or [])
     worker = task.holder
     place = REVIEW if review or task.review_required or task.venture.review_required else DONE
     waiting = _dependants(task) if place == DONE else []
@@ -568,7 +592,7 @@ def complete(
     add_deliverables(actor, task, deliverables, attempt=session.attempt if session else None)
     writes: dict[str, Any] = {
         "completion_summary": summary, "output": output, "deliverable_count": task.deliverable_count,
-        **_booked(actor, task, total, session),
+        "criteria_met": met, **_booked(actor, task, total, session),
     }  # fmt: skip
     if actual_hours is not None:
         writes["actual_hours"] = actual_hours
@@ -582,7 +606,7 @@ def complete(
         status_to=place, message=summary,
         data={
             "epoch": task.epoch, "branch": task.branch, "commits": list(commits), "deliverables": len(deliverables),
-            "finished_step": _finish_step(task),
+            "finished_step": _finish_step(task), **criteria.told(met, validate=validate, force=force),
         },
     )  # fmt: skip
     if place == DONE:
@@ -989,7 +1013,7 @@ def lower_blockers(actor: Actor, tasks: list[Task], reason: str) -> None:
     for task in tasks:
         task.blockers_open, task.version = task.blockers_open - 1, task.version + 1
     free = [t for t in tasks if t.status == BLOCKED and not t.blockers_open and not t.blocked_reason]
-    for (place, _), group in _grouped(free, _place_and_whose):
+    for (place, *_), group in _grouped(free, _place_and_whose):
         _move(group, "unblock", place, remembered="", blocked_kind="")
         for task in group:
             _record(
@@ -998,8 +1022,8 @@ def lower_blockers(actor: Actor, tasks: list[Task], reason: str) -> None:
             )  # fmt: skip
 
 
-def _place_and_whose(task: Task) -> tuple[str, bool]:
-    return rest(task), task.assignee_id is not None
+def _place_and_whose(task: Task) -> tuple[str, bool, bool]:
+    return rest(task), task.assignee_id is not None, task.awaits_approval
 
 
 def _dependants(task: Task) -> list[Task]:
@@ -1092,11 +1116,47 @@ def _may_triage(actor: Actor, task: Task) -> None:
 def _may_judge(actor: Actor, task: Task) -> None:
     if not leads(actor):
         raise NotAllowed("Only an operator or a lead gives the verdict.")
-    if not actor.agent:
-        return
-    own = Q(agent=actor.agent) | Q(parent__agent=actor.agent) | Q(parent__parent__agent=actor.agent)
-    if Session.objects.filter(own, task=task).exists():
+    if actor.agent and has_worked(actor.agent, task):
         raise NotAllowed("An agent never judges its own or its sub-agents' work.", code="own_work")
+    if task.venture.four_eyes and did(actor, task, ("task.started", "task.completed")):
+        raise NotAllowed(
+            "Somebody else gives the verdict: in this venture nobody judges their own work.", code="own_work"
+        )
+
+
+def has_worked(agent: Agent, task: Task) -> bool:
+    """Whether it, or one of its sub-agents, had a session on this task."""
+    own = Q(agent=agent) | Q(parent__agent=agent) | Q(parent__parent__agent=agent)
+    return Session.objects.filter(own, task=task).exists()
+
+
+def did(actor: Actor, task: Task, kinds: Sequence[str]) -> bool:
+    """Whether the log names this very caller as the author of such a change to the task."""
+    return Activity.objects.filter(task=task.code, kind__in=kinds, actor_type=actor.type, actor=actor.name).exists()
+
+
+def refuse_unapproved(task: Task) -> None:
+    if task.awaits_approval:
+        raise Refused("It waits for approval: an operator has to approve what will be read.", code="approval_needed")
+
+
+def _approval_withdrawn(task: Task) -> dict[str, Any]:
+    """The columns that an approval of another text loses, set on the task as well; none when it holds."""
+    if not handover.is_stale(task):
+        return {}
+    for name, value in NOT_APPROVED.items():
+        setattr(task, name, value)
+    return NOT_APPROVED
+
+
+def withdraw_approval(task: Task, reason: str) -> None:
+    """It has to be approved anew. Records task.updated. The task is locked."""
+    by = task.approved_by
+    _write(task, **NOT_APPROVED, offered=False)
+    _record(
+        task, "task.updated", system("approval"), level="warning", message=reason,
+        data={"before": {"approved_by": by}, "after": {"approved_by": ""}},
+    )  # fmt: skip
 
 
 def _is_steering(actor: Actor, task: Task) -> bool:
@@ -1189,10 +1249,14 @@ def lane_for(task: Task) -> Lane:
     return lane
 
 
-def _is_offered(task: Task, status: str) -> bool:
-    if task.not_before or task.blockers_open:
+def is_offered(task: Task, status: str) -> bool:
+    """Whether it stands in its lane in that status and may be claimed."""
+    if task.not_before or task.blockers_open or task.awaits_approval:
         return False
     return status == READY or (status == ASSIGNED and task.assignee_id is not None)
+
+
+NOT_APPROVED: dict[str, Any] = {"approved_by_type": "", "approved_by": "", "approved_at": None, "approved_hash": ""}
 
 
 # ── the writes ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1215,7 +1279,7 @@ def _move(tasks: list[Task], verb: str, to: str, **changes: Any) -> None:
     for name, value in changes.items():
         for task in tasks:
             setattr(task, name, value)
-    writes: dict[str, Any] = {**changes, "offered": _is_offered(tasks[0], to), "status_changed_at": tasks[0].db_now}
+    writes: dict[str, Any] = {**changes, "offered": is_offered(tasks[0], to), "status_changed_at": tasks[0].db_now}
     raised = 1 if to == IN_PROGRESS else 0
     if here == IN_PROGRESS:
         writes = {**NOBODY, **writes}
@@ -1272,8 +1336,13 @@ def _write(task: Task, **changes: Any) -> None:
 def note(task: Task, kind: str, actor: Actor, *, writes: dict[str, Any] | None = None, **fields: Any) -> Activity:
     """Something beside the task itself (a session, a line by hand): raises its version and records it. It is locked.
 
-    `writes`: columns that count or show it on the task.
+    `writes`: columns that count or show it on the task. What changes the text that an agent will read takes an approval
+    of it back.
     """
+    withdrawn = _approval_withdrawn(task)
+    if withdrawn:
+        writes = {**(writes or {}), **withdrawn, "offered": is_offered(task, task.status)}
+        fields["data"] = {**fields.get("data", {}), "approval_withdrawn": True}
     _write(task, **(writes or {}))
     return _record(task, kind, actor, **fields)
 

@@ -6,7 +6,7 @@ from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 
 from mission_control.endpoints import resource
-from tasks import api, files_api, inbox_views, plan_api, run_api, views
+from tasks import api, approval_api, files_api, inbox_views, plan_api, run_api, views
 from tasks import collaboration_api as team
 
 
@@ -72,6 +72,7 @@ api_urls: list[URLPattern] = [
     path("tasks/<code:code>/retry", resource(api.retry)),
     path("tasks/<code:code>/accept", resource(api.accept)),
     path("tasks/<code:code>/return", resource(api.return_)),
+    path("tasks/<code:code>/approve", resource(approval_api.read_approval, approval_api.approve)),
     path("tasks/<code:code>/move", resource(api.move)),
     path("tasks/<code:code>/execution", resource(api.execution)),
     path("tasks/<code:code>/watch", resource(team.read_watch, team.watch, team.unwatch)),

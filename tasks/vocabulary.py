@@ -15,6 +15,7 @@ STATUSES = {
     CANCELLED: "Cancelled",
 }
 OPEN = tuple(status for status in STATUSES if status not in (DONE, CANCELLED))
+APPROVABLE = (INBOX, READY, ASSIGNED, BLOCKED, PAUSED, FAILED)  # not started, or to be started again
 
 STATUS_WORDS = {
     "backlog": INBOX, "new": INBOX, "planning": INBOX,
@@ -107,12 +108,16 @@ WHO = {
     "reopen": "operator, lead",
     "retry": "operator, lead",
 }
+WHO_BESIDE = {  # verbs that leave the status as it is
+    "approve_start": "operator; never an agent for its own or its sub-agents' work",
+}
+BESIDE = {"approve_start": APPROVABLE}  # from which statuses
 
 # What the log may say: noun.verbed.
 KINDS = (
     "task.created", "task.updated", "task.moved", "task.claimed", "task.started", "task.progressed", "task.released",
     "task.expired", "task.failed", "task.blocked", "task.unblocked", "task.paused", "task.resumed", "task.completed",
-    "task.accepted", "task.returned", "task.cancelled", "task.reopened", "task.retried", "task.deleted",
+    "task.accepted", "task.returned", "task.cancelled", "task.reopened", "task.retried", "task.deleted", "task.approved",
     "dependency.added", "dependency.removed", "deliverable.added", "deliverable.adopted", "activity.logged",
     "plan.changed", "comment.added", "participant.joined", "context.shared", "note.added", "checkpoint.posted", "finding.shared",
     "session.started", "session.updated", "session.ended", "agent.registered", "agent.claimed", "agent.changed",

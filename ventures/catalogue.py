@@ -15,10 +15,26 @@ from mission_control.models import Activity
 from ventures.models import DEFAULT_SLUG, Venture
 
 CHANGEABLE = (
-    "name", "icon", "color", "description", "status", "priority", "capital_budget_micro_usd", "repo_url",
-    "default_branch", "context_file", "workspace", "intake", "review_required", "open_to_all", "wip_limits",
+    "name",
+    "icon",
+    "color",
+    "description",
+    "status",
+    "priority",
+    "capital_budget_micro_usd",
+    "repo_url",
+    "default_branch",
+    "context_file",
+    "workspace",
+    "intake",
+    "review_required",
+    "open_to_all",
+    "wip_limits",
     "max_failures",
-)  # fmt: skip
+    "approval_required",
+    "four_eyes",
+)
+GUARDS = ("approval_required", "four_eyes")  # who may start is not for agents to loosen  # fmt: skip
 
 
 def by_slug(slug: str) -> Venture:
@@ -57,6 +73,8 @@ def change(actor: Actor, venture: Venture, changes: dict[str, Any], *, version: 
     before, after = {}, {}
     for field, value in _known(changes).items():
         if getattr(current, field) != value:
+            if field in GUARDS and not value and not actor.can("operate"):
+                raise NotAllowed("Only an operator loosens who has to approve.", code="operators_only")
             before[field], after[field] = getattr(current, field), value
             setattr(current, field, value)
     if after:

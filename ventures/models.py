@@ -44,6 +44,8 @@ class Venture(models.Model):
     workspace = models.CharField(max_length=1000, blank=True)  # a path, for agents on the same machine
     intake = models.CharField(max_length=8, choices=INTAKES, default="ready")
     review_required = models.BooleanField(default=False)
+    approval_required = models.BooleanField(default=False)  # of tasks that are made here or moved here from now on
+    four_eyes = models.BooleanField(default=False)  # people too never approve or accept their own
     open_to_all = models.BooleanField(default=True)  # else only agents that joined see it and work in it
     wip_limits = models.JSONField(default=dict, blank=True)  # {column key: most cards}; in_progress is a claim gate
     max_failures = models.PositiveSmallIntegerField(default=3)

@@ -58,6 +58,8 @@ class VentureFields(StrictSerializer):
     workspace = Line(1000, help_text="A path, for agents on the same machine.")
     intake = serializers.ChoiceField(choices=Venture.INTAKES, required=False)
     review_required = Flag()
+    approval_required = Flag(help_text="Tasks made here or moved here from now on wait for approval before the start.")
+    four_eyes = Flag(help_text="People too never approve or accept their own.")
     open_to_all = Flag(help_text="Else only agents that joined see it and work in it.")
     wip_limits = Limits()
     max_failures = Whole(1, 100)
@@ -98,6 +100,8 @@ class VentureOut(Answer):
     workspace = serializers.CharField(allow_blank=True)
     intake = serializers.CharField()
     review_required = serializers.BooleanField()
+    approval_required = serializers.BooleanField()
+    four_eyes = serializers.BooleanField()
     open_to_all = serializers.BooleanField()
     wip_limits = serializers.DictField(child=serializers.IntegerField())
     max_failures = serializers.IntegerField()
@@ -113,7 +117,8 @@ class VentureOut(Answer):
             "capital_spent": to_usd(thing.capital_spent_micro_usd),
             "capital_reserved": to_usd(thing.capital_reserved_micro_usd), "repo_url": thing.repo_url,
             "default_branch": thing.default_branch, "context_file": thing.context_file, "workspace": thing.workspace,
-            "intake": thing.intake, "review_required": thing.review_required, "open_to_all": thing.open_to_all,
+            "intake": thing.intake, "review_required": thing.review_required,
+            "approval_required": thing.approval_required, "four_eyes": thing.four_eyes, "open_to_all": thing.open_to_all,
             "wip_limits": thing.wip_limits, "max_failures": thing.max_failures, "version": thing.version,
             "created_at": iso(thing.created_at),
         }  # fmt: skip

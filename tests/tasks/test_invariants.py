@@ -218,7 +218,7 @@ def test_the_command_says_that_all_hold(story, capsys):
 
 def test_the_command_names_the_offender_and_exits_with_one(story, capsys):
     Task.objects.filter(pk=story["fourth"].pk).update(blocked_reason="")
-    with pytest.raises(CommandError, match="1 of 13 invariants are broken") as stopped:
+    with pytest.raises(CommandError, match="1 of 14 invariants are broken") as stopped:
         call_command("check_invariants")
     assert stopped.value.returncode == 1
     assert f"nothing_is_in_limbo: task {story['fourth'].code} is blocked" in capsys.readouterr().out
