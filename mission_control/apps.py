@@ -7,6 +7,7 @@ class MissionControlConfig(AppConfig):
     name = "mission_control"
 
     def ready(self) -> None:
-        from mission_control import checks, chores, live  # noqa: F401  # the checks and the one receiver register themselves
+        from mission_control import checks, chores, live, loops  # noqa: F401  # the checks and the one receiver register themselves
 
         chores.register_own()
+        loops.register()

@@ -74,14 +74,16 @@ def make(hooks: Sequence[Webhook], since: int, until: int, *, new_ones: bool = F
     `new_ones`: only lines that came after the webhook was made or enabled.
     """
     now = log.now()
+    lines = list(Activity.objects.filter(seq__gt=since, seq__lte=until).order_by("seq"))
+    authors = _authors(lines) if any(hook.agent for hook in hooks) else {}
     rows = [
         Delivery(
             webhook=hook, message_id=message_id(hook, line), seq=line.seq, next_at=now, created_at=now,
             kind=ASSIGNED if hook.agent else line.kind,
         )
-        for line in Activity.objects.filter(seq__gt=since, seq__lte=until).order_by("seq").iterator(chunk_size=PAGE)
+        for line in lines
         for hook in hooks
-        if concerns(hook, line) and (line.seq > hook.since_seq or not new_ones)
+        if concerns(hook, line, authors.get(line.seq, "")) and (line.seq > hook.since_seq or not new_ones)
     ]  # fmt: skip
     there = set(
         Delivery.objects.filter(webhook__in=hooks, seq__gt=since, seq__lte=until).values_list("webhook_id", "seq")
@@ -97,11 +99,21 @@ def message_id(hook: Webhook, line: Activity) -> str:
     return f"msg_{hashlib.sha256(said.encode()).hexdigest()[:32]}"
 
 
-def concerns(hook: Webhook, line: Activity) -> bool:
-    """Whether the webhook is told of this line. An agent is not told of what it did itself."""
+def _authors(lines: Sequence[Activity]) -> dict[int, str]:
+    """`{seq: slug}` of the lines that an agent wrote, or the product because of one that it wrote."""
+    causes = Activity.objects.filter(actor_type="agent").in_bulk(
+        [line.cause for line in lines if line.actor_type == "system" and line.cause]
+    )
+    authors = {line.seq: line.actor for line in lines if line.actor_type == "agent"}
+    return authors | {
+        line.seq: causes[line.cause].actor for line in lines if line.cause in causes and line.actor_type == "system"
+    }
+
+
+def concerns(hook: Webhook, line: Activity, author: str = "") -> bool:
+    """Whether the webhook is told of this line. An agent is not told of what it caused itself."""
     if hook.agent:
-        own = line.actor_type == "agent" and line.actor == hook.agent
-        return line.agent == hook.agent and not own and assigns(line)
+        return line.agent == hook.agent != author and assigns(line)
     if hook.ventures and not {line.venture, line.venture_from} & set(hook.ventures):
         return False
     return not hook.kinds or line.kind in hook.kinds or f"{line.kind.partition('.')[0]}.*" in hook.kinds

@@ -313,7 +313,11 @@ class Socket(Stream):
         if not self.is_pushed_to:
             return b""
         me = self.visitor.actor.name
-        mine = [e for e in events if e.status_to == "assigned" and e.agent == me and e.status_from != "assigned"]
+        mine = [
+            e
+            for e in events
+            if e.status_to == "assigned" and e.agent == me and e.status_from != "assigned" and e.actor != me
+        ]
         return b"".join(
             frame(strict_json.write({"type": "task.assigned", "task": e.task, "title": e.title, "venture": e.venture,
                                      "cause": e.seq, "at": live.iso(e.at)}))

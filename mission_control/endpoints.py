@@ -21,7 +21,7 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from mission_control import callers, idempotency, strict_json
+from mission_control import callers, idempotency, log, strict_json
 from mission_control.actors import Actor
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.fields import Answer, StrictSerializer
@@ -70,6 +70,14 @@ class Call:
     def reply(self, thing: Any, status: int) -> Reply:
         """The usual answer under another status."""
         return shaped(self, thing)._replace(status=status)
+
+    @property
+    def cause(self) -> int:
+        """What X-Cause says: the number of the line that led the caller to this; 0 without one."""
+        said = self.headers.get("X-Cause", "").strip()
+        if said and not (said.isascii() and said.isdigit() and len(said) < 19):
+            raise Invalid({"X-Cause": "Give the number of a line of the log."})
+        return int(said or 0)
 
     @cached_property
     def version(self) -> int | None:
@@ -203,11 +211,12 @@ class Resource(APIView):
         call = Call(request, made, bare)
         key = request.headers.get("Idempotency-Key") if made.method == "POST" else None
         try:
-            if key is None or made.needs is ANYONE or made.whole:
-                result = self._result(call, ids)
-            else:
-                same = self._same(request, made)
-                result = idempotency.once(call.actor, key, same, lambda: self._kept(call, ids))
+            with log.caused_by(call.cause):
+                if key is None or made.needs is ANYONE or made.whole:
+                    result = self._result(call, ids)
+                else:
+                    same = self._same(request, made)
+                    result = idempotency.once(call.actor, key, same, lambda: self._kept(call, ids))
         except BaseException as error:
             if not (isinstance(error, Refused) and error.keep):
                 self._undo(call)

@@ -41,7 +41,7 @@ QUIET_SECONDS = 2  # how long nobody is called after the channel layer failed
 
 COLUMNS = (
     "seq", "kind", "level", "actor_type", "actor", "venture", "venture_from", "task", "agent", "session",
-    "status_from", "status_to", "title", "message", "data", "at",
+    "status_from", "status_to", "title", "message", "data", "cause", "at",
 )  # fmt: skip
 
 
@@ -79,6 +79,7 @@ class Event:
     title: str
     message: str
     data: dict[str, Any]
+    cause: int
     at: datetime
     told: dict[str, bytes]
     topics: frozenset[str]
@@ -115,6 +116,7 @@ def as_json(line: Event | Activity) -> dict[str, Any]:
         "title": line.title,
         "message": line.message,
         "data": line.data,
+        "cause": line.cause or None,
         "at": iso(line.at),
     }
 

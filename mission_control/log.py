@@ -37,7 +37,7 @@ TRIES = 5
 _encode = DjangoJSONEncoder().encode
 COLUMNS = (
     "kind, level, actor_type, actor, venture, venture_from, task, agent, session, status_from, status_to, title,"
-    " message, data"
+    " message, cause, data"
 )
 SQLITE_NOW = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
 
@@ -49,10 +49,15 @@ class Busy(Refused):
         super().__init__("The database is busy. Try again in a moment.", code="busy", status=503, retry_after=1)
 
 
+# Each is shown the lines of a flush before they are numbered, and may return what is to be called afterwards.
+watchers: list[Callable[[list[Activity]], Callable[[], None] | None]] = []
+
+
 class _Unit(threading.local):
     """What the outermost transaction of this thread has recorded so far. `depth` 0: none is open."""
 
     depth = 0
+    cause = 0
 
     def __init__(self) -> None:
         self.pending: list[Activity] = []
@@ -129,6 +134,16 @@ def retried(work: Callable[[], R]) -> R:
     raise AssertionError("unreachable")
 
 
+@contextmanager
+def caused_by(seq: int) -> Iterator[None]:
+    """What is recorded within was led to by this line, as far as nothing better is known."""
+    _unit.cause = seq
+    try:
+        yield
+    finally:
+        _unit.cause = 0
+
+
 def record(
     kind: str,
     actor: Actor,
@@ -151,7 +166,7 @@ def record(
     activity = Activity(
         kind=kind, level=level, actor_type=actor.type, actor=actor.name, venture=venture, venture_from=venture_from,
         task=task, agent=agent, session=session, status_from=status_from, status_to=status_to, title=title[:500],
-        message=message, data=data or {},
+        message=message, data=data or {}, cause=_unit.cause,
     )  # fmt: skip
     _unit.pending.append(activity)
     _unit.claims = _unit.claims or kind == "task.claimed"
@@ -169,10 +184,11 @@ def flush(moment: datetime | None = None) -> None:
     pending = _unit.pending
     if not pending:
         return
+    afterwards = [act for watch in watchers if (act := watch(pending))]
     rows = [
         [
             a.kind, a.level, a.actor_type, a.actor, a.venture, a.venture_from, a.task, a.agent, a.session,
-            a.status_from, a.status_to, a.title, a.message, a.data,
+            a.status_from, a.status_to, a.title, a.message, a.cause, a.data,
         ]
         for a in pending
     ]  # fmt: skip
@@ -181,11 +197,14 @@ def flush(moment: datetime | None = None) -> None:
         raise Refused("The fleet is frozen: no new claims until it is thawed.", code="frozen")
     for number, activity in enumerate(pending, start=head - len(rows) + 1):
         activity.seq = number
+        activity.cause = _cause(activity.cause, head - len(rows))
         activity._state.adding = False
     if moment is not None:
         _tell_when(head - len(rows), head, moment)
     last = pending[-1]
     _unit.pending = []
+    for act in afterwards:
+        act()
     post_save.send(sender=Activity, instance=last, created=True, raw=False, using="default", update_fields=None)
 
 
@@ -200,17 +219,20 @@ def _tell_when(before: int, head: int, moment: datetime) -> None:
 def _flush_postgresql(rows: list[list[Any]]) -> tuple[int, Any]:
     """One statement, so that the counter is held for one round trip and the commit. `at` is read after the lock."""
     lines = _encode([dict(zip(_NAMES, row, strict=True)) for row in rows])
-    [(head, frozen_at)] = sql.rows(_FLUSH_POSTGRESQL, [len(rows), len(rows), lines])
+    [(head, frozen_at)] = sql.rows(_FLUSH_POSTGRESQL, [*[len(rows)] * 4, lines])
     return head, frozen_at
 
 
 # The lines come as one JSON text: the statement, and with it the plan, is the same for any number of them.
+# A cause below 0 counts from the unit's first line: -1 is that one.
 _NAMES = COLUMNS.split(", ")
 _FLUSH_POSTGRESQL = (
     "WITH head AS (UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at),"  # noqa: S608  # constants
     f" written AS (INSERT INTO mission_control_activity (seq, {COLUMNS}, at)"
-    f" SELECT head.seq - %s + v.place, {COLUMNS}, clock_timestamp() FROM head, ROWS FROM (json_to_recordset(%s)"
-    f" AS ({' text, '.join(_NAMES)} jsonb)) WITH ORDINALITY AS v({COLUMNS}, place))"
+    f" SELECT head.seq - %s + v.place, {', '.join(_NAMES[:-2])}, CASE WHEN cause < 0 THEN head.seq - %s - cause"
+    " WHEN cause <= head.seq - %s THEN cause ELSE 0 END, data, clock_timestamp()"
+    " FROM head, ROWS FROM (json_to_recordset(%s)"
+    f" AS ({' text, '.join(_NAMES[:-2])} text, cause bigint, data jsonb)) WITH ORDINALITY AS v({COLUMNS}, place))"
     " SELECT seq, frozen_at FROM head"
 )
 
@@ -219,12 +241,21 @@ def _flush_sqlite(rows: list[list[Any]]) -> tuple[int, Any]:
     [(head, frozen_at)] = sql.rows(
         "UPDATE mission_control_fleet SET seq = seq + %s WHERE id = 1 RETURNING seq, frozen_at", [len(rows)]
     )
+    before = head - len(rows)
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"INSERT INTO mission_control_activity (seq, {COLUMNS}, at) VALUES ({', '.join(['%s'] * 15)}, {SQLITE_NOW})",  # noqa: S608  # constants and marks
-            [[place, *row[:-1], _encode(row[-1])] for place, row in enumerate(rows, start=head - len(rows) + 1)],
+            f"INSERT INTO mission_control_activity (seq, {COLUMNS}, at) VALUES ({', '.join(['%s'] * 16)}, {SQLITE_NOW})",  # noqa: S608  # constants and marks
+            [
+                [place, *row[:-2], _cause(row[-2], before), _encode(row[-1])]
+                for place, row in enumerate(rows, start=before + 1)
+            ],
         )
     return head, frozen_at
+
+
+def _cause(said: int, before: int) -> int:
+    """The number of a cause, `before` being that of the last line before this flush. What is no earlier line is none."""
+    return before - said if said < 0 else said if said <= before else 0
 
 
 # ── freeze ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -309,14 +340,20 @@ def key_id() -> str:
 
 LINE = (
     "seq", "kind", "level", "actor_type", "actor", "venture", "venture_from", "task", "agent", "session",
-    "status_from", "status_to", "title", "message", "data", "at",
+    "status_from", "status_to", "title", "message", "data", "cause", "at",
 )  # fmt: skip
 _sorted = DjangoJSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def canonical(line: dict[str, Any]) -> bytes:
-    """A line (the values of LINE) as bytes that do not depend on the database: sorted, no spaces, milliseconds."""
-    return _sorted({**line, "at": int(line["at"].timestamp() * 1000)}).encode()
+    """A line (the values of LINE) as bytes that do not depend on the database: sorted, no spaces, milliseconds.
+
+    A cause stands in it only where there is one: lines from before there were causes keep their seals.
+    """
+    told = {**line, "at": int(line["at"].timestamp() * 1000)}
+    if not told["cause"]:
+        del told["cause"]
+    return _sorted(told).encode()
 
 
 def _mac(before: str, line: dict[str, Any]) -> str:

@@ -74,6 +74,9 @@ class Activity(models.Model):
     title = models.CharField(max_length=500, blank=True)
     message = models.TextField(blank=True)
     data = models.JSONField(default=dict, blank=True)
+    cause = models.BigIntegerField(
+        default=0, db_default=0
+    )  # the number of the line that led to this one; 0: none known
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -201,6 +204,42 @@ class SetupLink(models.Model):
 
     def __str__(self) -> str:
         return "setup link"
+
+
+class Wake(models.Model):
+    """The line that called an agent to work last."""
+
+    agent = models.CharField(primary_key=True, max_length=60)
+    seq = models.BigIntegerField()
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.agent} {self.seq}"
+
+
+class Circuit(models.Model):
+    """One agent that hands work to another: how often, and whether it may. Open since `opened_at` for `reason`."""
+
+    waker = models.CharField(max_length=60)
+    woken = models.CharField(max_length=60)
+    wakes = models.PositiveIntegerField(default=0)  # since window_began_at
+    window_began_at = models.DateTimeField()
+    opened_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    since_seq = models.BigIntegerField(default=0)  # of its last reset, where all chains of causes end
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["waker", "woken"], name="circuit_unique"),
+            models.CheckConstraint(
+                name="circuit_says_why",
+                condition=Q(opened_at=None, reason="") | Q(opened_at__isnull=False) & ~Q(reason=""),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.waker} → {self.woken}"
 
 
 class Webhook(models.Model):

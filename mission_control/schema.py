@@ -125,6 +125,9 @@ def _parameters(made: Any) -> list[OpenApiParameter]:
         told.append(OpenApiParameter("Idempotency-Key", shape, header, description=about))
     if made.method == "PATCH":
         told.append(OpenApiParameter("If-Match", str, header, description="The ETag it was read with."))
+    if made.method in ("POST", "PUT", "PATCH", "DELETE") and made.needs is not None:
+        about = "The number of the line of the log that led to this call, as an event or a webhook told it."
+        told.append(OpenApiParameter("X-Cause", {"type": "integer", "minimum": 0}, header, description=about))
     if made.fenced:
         told.append(OpenApiParameter("X-Lease-Epoch", int, header, description="`epoch` of the claim."))
         told.append(OpenApiParameter("X-Lease-Token", str, header, description="`lease_token` of the claim."))

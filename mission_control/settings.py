@@ -282,6 +282,8 @@ SIMPLE_LEASE_SECONDS = env.int("SIMPLE_LEASE_SECONDS", default=4 * 3600)  # /api
 LEASE_SECONDS_MIN = env.int("LEASE_SECONDS_MIN", default=15)  # lower only to test faults: the sweep runs every 5 s
 LEASE_SECONDS_MAX = 24 * 3600
 SWEEP_SECONDS = 5
+WAKE_TURNS = env.int("WAKE_TURNS", default=8)  # so often may one agent wake another in one chain without a person
+WAKE_LIMIT = env.int("WAKE_LIMIT", default=600)  # and so often within ten minutes
 IDLE_WARNING_SECONDS = env.int("IDLE_WARNING_SECONDS", default=600)
 AGENTS_ON_THE_FLY = env.bool("AGENTS_ON_THE_FLY", default=True)  # an unknown sub-agent's name makes an agent
 

@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from agents.urls import api_urls as agent_calls
 from agents.urls import page_urls as agent_pages
-from mission_control import api, endpoints, health, notifications_api, views, webhooks_api
+from mission_control import api, endpoints, health, loops_api, notifications_api, views, webhooks_api
 from tasks.urls import api_urls as task_calls
 from tasks.urls import page_urls as task_pages
 from ventures.urls import api_urls as venture_calls
@@ -29,6 +29,10 @@ fleet_calls: list[URLPattern] = [
     path("fleet/freeze", endpoints.resource(api.read_freeze, api.freeze)),
     path("fleet/thaw", endpoints.resource(api.read_thaw, api.thaw)),
     path("tickets", endpoints.resource(api.create_ticket)),
+]
+circuit_calls: list[URLPattern] = [
+    path("circuits", endpoints.resource(loops_api.list_circuits)),
+    path("circuits/<slug:waker>/<slug:woken>/reset", endpoints.resource(loops_api.reset_circuit)),
 ]
 webhook_calls: list[URLPattern] = [
     path("webhooks", endpoints.resource(webhooks_api.list_webhooks, webhooks_api.create_webhook)),
@@ -54,6 +58,7 @@ api_calls: list[URLPattern] = [
     *venture_calls,
     *fleet_calls,
     *webhook_calls,
+    *circuit_calls,
     *notification_calls,
 ]
 

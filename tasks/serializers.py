@@ -685,6 +685,7 @@ class ActivityOut(Answer):
     title = _text(allow_blank=True)
     message = _text(allow_blank=True)
     data = serializers.DictField()
+    cause = serializers.IntegerField(allow_null=True, help_text="The line that led to this one, where it is known.")
     at = serializers.DateTimeField()
 
     @classmethod

@@ -93,6 +93,7 @@ WHO: dict[tuple[str, str], set[str]] = {
     },
     ("GET", "fleet/freeze"): READERS, ("POST", "fleet/freeze"): OPERATORS, ("GET", "fleet/thaw"): READERS,
     ("POST", "fleet/thaw"): OPERATORS, ("POST", "tickets"): READERS,
+    ("GET", "circuits"): OPERATORS, ("POST", "circuits/{waker}/{woken}/reset"): OPERATORS,
     ("GET", "webhooks"): OPERATORS, ("POST", "webhooks"): OPERATORS, ("GET", "webhooks/{hook}"): OPERATORS,
     ("PATCH", "webhooks/{hook}"): OPERATORS, ("DELETE", "webhooks/{hook}"): OPERATORS,
     ("POST", "webhooks/{hook}/rotate"): OPERATORS, ("POST", "webhooks/{hook}/test"): OPERATORS,
@@ -174,6 +175,8 @@ def test_each_call_lets_in_exactly_those_of_the_table(cast, venture, bob, monkey
                 "prefix": "x",
                 "hook": "x",
                 "message": "x",
+                "waker": "x",
+                "woken": "x",
             }
             if route.address.startswith("agents/"):
                 ids["slug"] = "bob"
