@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('agents', '0002_initial'),
-        ('tasks', '0003_origin'),
+        ('tasks', '0004_inbox'),
         ('ventures', '0003_approval'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
