@@ -59,10 +59,10 @@ def _named_by_webhooks(line: Activity) -> Iterable[tuple[Recipient, str]]:
 # ── made from the log ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def make_from_log() -> int:
-    """Chore, and before every answer: make the notifications of all lines that are new. How many. Two reads if none."""
+def make_from_log(pages: int = 1_000) -> int:
+    """Make the notifications of the lines that are new, up to so many pages of them. How many. Two reads if none."""
     made = 0
-    while Watermark.objects.filter(pk=MARK, seq__lt=log.head()).exists():
+    while (pages := pages - 1) >= 0 and Watermark.objects.filter(pk=MARK, seq__lt=log.head()).exists():
         more = _make_page()
         if more is None:
             break
@@ -126,8 +126,8 @@ def whose(actor: Actor) -> Recipient:
 
 
 def of_actor(actor: Actor) -> QuerySet[Notification]:
-    """The caller's own, newest first, up to this moment."""
-    make_from_log()
+    """The caller's own, newest first, up to this moment; under a flood the chore may be some seconds behind."""
+    make_from_log(pages=1)
     kind, name = whose(actor)
     return Notification.objects.filter(recipient_type=kind, recipient=name)
 
@@ -142,6 +142,14 @@ def one(actor: Actor, number: int) -> Notification:
 
 def unread(actor: Actor) -> int:
     return of_actor(actor).filter(read_at=None).count()
+
+
+def seen(actor: Actor, task: str) -> None:
+    """Whoever looks at a task has seen what there was to know of it."""
+    kind, name = whose(actor)
+    new = Notification.objects.filter(recipient_type=kind, recipient=name, task=task, read_at=None)
+    if new.exists():
+        new.update(read_at=Now())
 
 
 def mark_read(actor: Actor, ids: Sequence[int] | None = None, *, until: int | None = None) -> int:

@@ -19,11 +19,14 @@ account_pages: list[URLPattern] = [
     path("account/reauthenticate", account.reauthenticate, name="account_reauthenticate"),
     path("first-run/<str:token>", views.first_admin),
 ]
-fleet_pages: list[URLPattern] = [
+shell_pages: list[URLPattern] = [
     path("fleet/freeze", views.freeze),
     path("fleet/thaw", views.thaw),
     path("fleet/banner", views.fleet_banner),
     path("fleet/switch", views.fleet_switch),
+    path("notifications/bell", views.bell),
+    path("notifications/recent", views.recent_notifications),
+    path("notifications/read", views.read_notifications),
 ]
 fleet_calls: list[URLPattern] = [
     path("fleet/freeze", endpoints.resource(api.read_freeze, api.freeze)),
@@ -74,7 +77,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^api(/|$)", endpoints.no_such_route),
     path("admin/", admin.site.urls),
     *account_pages,
-    *fleet_pages,
+    *shell_pages,
     *agent_pages,
     *task_pages,
 ]

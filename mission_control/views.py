@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
-from mission_control import first_run, log
+from mission_control import first_run, log, notifications
 from mission_control.actors import Actor, person
 from mission_control.errors import NotAllowed, NotThere
 from mission_control.forms import FirstAdminForm
@@ -116,6 +116,53 @@ def fleet_switch(request: PageRequest) -> HttpResponse:
 
 def _back(request: HttpRequest) -> HttpResponse:
     return HttpResponse(status=204) if is_part(request) else redirect("/")
+
+
+# ── notifications ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+RECENT = 30
+WHY = {
+    "review": "waits for a verdict", "approval": "waits for an approval", "question": "has a question",
+    "failed": "failed too often", "mention": "mentions you", "assigned": "is assigned to you",
+    "unblocked": "can go on", "yours": "news of what you asked for", "team": "news of the team",
+    "budget": "is about the budget", "idle": "went silent at work", "webhook": "was switched off",
+    "watching": "news of what you watch",
+}  # fmt: skip
+SIGNS = {
+    "review": "s-review", "failed": "s-failed", "question": "s-blocked", "unblocked": "s-ready", "idle": "i-agents",
+    "mention": "i-comment", "assigned": "s-assigned",
+}  # fmt: skip
+
+
+@page()
+def bell(request: PageRequest) -> HttpResponse:
+    """The button with the number of unread ones."""
+    return render(request, "mission_control/_bell.html")
+
+
+@page()
+def recent_notifications(request: PageRequest) -> HttpResponse:
+    return _recent(request)
+
+
+@page("POST")
+def read_notifications(request: PageRequest) -> HttpResponse:
+    """All of the person's own are read; answers the list."""
+    notifications.mark_read(request.actor)
+    return _recent(request)
+
+
+def _recent(request: PageRequest) -> HttpResponse:
+    lines = [
+        {
+            "href": f"/tasks/{n.task}" if n.task else f"/agents/{n.title}" if n.reason == "idle" else "/",
+            "title": n.title or n.kind, "at": n.at, "read_at": n.read_at, "sign": SIGNS.get(n.reason, "i-bell"),
+            "why": f"{WHY[n.reason]} · {n.actor}" + (f": {n.message}" if n.message else ""),
+        }
+        for n in notifications.of_actor(request.actor)[:RECENT]
+    ]  # fmt: skip
+    unread = any(line["read_at"] is None for line in lines)
+    return render(request, "mission_control/_notifications.html", {"lines": lines, "unread": unread})
 
 
 # ── the first run ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -40,6 +40,8 @@ def of_mentioned(line: Activity) -> Iterable[tuple[Recipient, str]]:
     if line.kind != "comment.added":
         return []
     named = line.data.get("mentions", [])
+    if not named:
+        return []
     people = set(User.objects.filter(username__in=named, is_active=True).values_list("username", flat=True))
     return [(("user" if name in people else "agent", name), "mention") for name in named]
 

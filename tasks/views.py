@@ -12,7 +12,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import SafeString, mark_safe
 
 from agents.acting import act_for
-from mission_control import first_run
+from mission_control import first_run, notifications
 from mission_control.actors import Actor, person
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.views import PageRequest, is_part, page
@@ -40,6 +40,7 @@ def shell_context(request: HttpRequest) -> dict[str, Any]:
     shell = Shell()
     return {
         "shell": shell,
+        "unread": SimpleLazyObject(lambda: notifications.unread(actor)),
         "may": may(actor),
         "here": request.GET.get("here", request.path),
         "now_iso": SimpleLazyObject(lambda: iso(shell.moment)),
@@ -225,6 +226,7 @@ def task_drawer(request: PageRequest, code: str) -> HttpResponse:
 
 def _details(request: PageRequest, code: str, tab: str = "") -> dict[str, Any]:
     details = Details(request.actor, code)
+    notifications.seen(request.actor, code)
     tab = tab or request.GET.get("tab", "overview")
     context: dict[str, Any] = {
         "details": details, "task": details.task, "tab": tab if tab in TABS else "overview",

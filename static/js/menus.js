@@ -1,4 +1,7 @@
 /* Popovers beside their buttons, the find field inside long ones, and the rail as a sheet on the phone. */
+import { tick } from "./clock.js";
+import { html } from "./wire.js";
+
 const GAP = 5;
 
 /** Puts `menu` (open) beside `anchor`, turned over where there is no room. */
@@ -23,6 +26,7 @@ document.addEventListener("toggle", (event) => {
   anchor?.setAttribute("aria-expanded", open);
   if (!open) return;
   if (anchor) place(menu, anchor);
+  if (menu.dataset.fill) fill(menu, anchor);
   const find = menu.querySelector("[data-find]");
   if (find) {
     find.value = "";
@@ -30,6 +34,16 @@ document.addEventListener("toggle", (event) => {
     if (matchMedia("(hover: hover)").matches) find.focus();
   }
 }, true);
+
+/** What it shows is fetched each time it opens. */
+async function fill(menu, anchor) {
+  const text = await html(menu.dataset.fill);
+  if (text === null || !menu.matches(":popover-open")) return;
+  menu.innerHTML = text;
+  htmx.process(menu);
+  tick();
+  if (anchor) place(menu, anchor);
+}
 
 function narrow(find) {
   const words = find.value.trim().toLowerCase();
