@@ -29,11 +29,24 @@ def of_operators(line: Activity) -> Iterable[tuple[Recipient, str]]:
         reason = "question"
     elif line.status_to == FAILED and line.kind in ("task.failed", "task.expired"):
         reason = "failed"
+    elif _wants_approval(line):
+        reason = "approval"
     elif line.kind in ("budget.warned", "budget.exceeded"):
         reason = "budget"
     elif line.kind == "agent.went_offline" and Task.objects.filter(holder__slug=line.agent).exists():
         reason = "idle"
     return [(who, reason) for who in operators()] if reason else []
+
+
+def _wants_approval(line: Activity) -> bool:
+    """It is new and has to be approved, or its approval was of another text."""
+    if line.data.get("approval_withdrawn"):
+        return True
+    before, after = line.data.get("before", {}), line.data.get("after", {})
+    if line.kind == "task.updated" and before.get("approved_by") and not after.get("approved_by", "x"):
+        return True
+    asked = line.kind in ("task.created", "task.updated") and after.get("needs_approval") is True
+    return asked and not before.get("needs_approval")
 
 
 def of_mentioned(line: Activity) -> Iterable[tuple[Recipient, str]]:

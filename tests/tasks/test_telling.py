@@ -5,7 +5,7 @@ import pytest
 from mission_control import log, notifications
 from mission_control.actors import person, system
 from mission_control.models import Activity, Notification, User, Watermark
-from tasks import collaboration, transitions
+from tasks import approvals, collaboration, handover, transitions
 from tasks.models import Task
 from tests.conftest import DIRECTOR, a_task, an_agent, claimed, fence, fresh
 
@@ -45,6 +45,17 @@ def test_a_question_and_a_failure_for_good_reach_operators(work, ada):
         told()
         transitions.fail(ada, held.task.code, fence(held), error="No water")
         assert told() == ([("olivia", "failed", "task.failed", held.task.code)] if last else [])
+
+
+def test_an_approval_is_wanted_when_it_is_made_and_again_when_its_text_changes(operator, orchestrator):
+    task = transitions.create(orchestrator, title="Pay the invoice", needs_approval=True)
+    assert told() == [("olivia", "approval", "task.created", task.code)]
+    olivia = person(User.objects.create(username="oscar", role="operator"))
+    approvals.approve_start(olivia, task.code, handover.digest(fresh(task)))
+    told()
+    transitions.edit(orchestrator, task.code, {"description": "And the other one"})
+    reasons = {(who, reason) for who, reason, _, _ in told()}
+    assert {("olivia", "approval"), ("oscar", "approval")} <= reasons
 
 
 def test_who_is_mentioned_is_told_and_who_speaks_is_not(work, ada, bob, operator):
