@@ -718,17 +718,18 @@ LOG_FILTERS = (
 def list_activities(call: Call) -> Page:
     """The log: newest first, or with `since` everything after that number in order. `head` is the newest number."""
     lines = Activity.objects.filter(sight.visible_lines(call.actor))
-    return _log_page(call, lines)
+    return log_page(call, lines)
 
 
 @endpoint("GET", gives=shape.ActivityOut, name="activities", paged=True, query=Query(*LOG_FILTERS))
 def list_task_activities(call: Call, code: str) -> Page:
     """What happened to this task, newest first."""
     visible(call.actor, code)
-    return _log_page(call, Activity.objects.filter(task=code))
+    return log_page(call, Activity.objects.filter(task=code))
 
 
-def _log_page(call: Call, lines: Any) -> Page:
+def log_page(call: Call, lines: Any) -> Page:
+    """A page of these lines by the filters of the query, with the log's head."""
     query = call.query
     for name in ("task", "venture", "agent", "actor"):
         if query.get(name):

@@ -19,13 +19,14 @@ from mission_control.errors import NotThere
 from mission_control.figures import compact, dollars
 from mission_control.markdown import rendered
 from mission_control.models import Activity
-from tasks import collaboration, explain, transitions
+from tasks import collaboration, explain, handover, transitions
 from tasks.board import reason_of
 from tasks.collaboration_models import ContextEntry, Note, PlanStep
 from tasks.feed import SPOKEN, Line, line
 from tasks.models import Deliverable, Session, Task
 from tasks.plan import OVER
-from tasks.vocabulary import ASSIGNED, CANCELLED, DONE, IN_PROGRESS, INBOX, PRIORITIES, READY, STATUSES
+from tasks.revealing import revealed
+from tasks.vocabulary import APPROVABLE, ASSIGNED, CANCELLED, DONE, IN_PROGRESS, INBOX, PRIORITIES, READY, STATUSES
 
 ACTIVITIES = 50
 TABS = {
@@ -225,6 +226,27 @@ def kind_shown(row: Deliverable) -> str:
     return "text/plain; charset=utf-8" if ending in TEXTS else ""
 
 
+@dataclass(frozen=True)
+class Approval:
+    """`parts`: names with pieces of text, each piece with the hidden character behind it. `given`: as it reads now."""
+
+    hash: str
+    parts: list[tuple[str, list[tuple[str, str]]]]
+    given: bool
+
+    @property
+    def hidden(self) -> int:
+        return sum(bool(name) for _, pieces in self.parts for _, name in pieces)
+
+
+def _as_read(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(value)
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, indent=2) if value else ""
+    return value or ""
+
+
 class Details:
     """One task with everything around it; each part is read when a template asks for it."""
 
@@ -314,6 +336,23 @@ class Details:
     def seen(self) -> str:
         """A digest of the description as it was shown, so that a save over somebody else's text is refused."""
         return digest(self.task.description)
+
+    @cached_property
+    def approval(self) -> Approval | None:
+        """What an agent will read, while the start has to be approved; None when it has not."""
+        if not self.task.needs_approval or self.task.status not in APPROVABLE:
+            return None
+        text = handover.handed_over(self.task)
+        parts = [(name, revealed(shown)) for name, value in text.items() if (shown := _as_read(value))]
+        return Approval(
+            handover.digest(self.task), parts, self.task.approved_at is not None and not handover.is_stale(self.task)
+        )
+
+    @property
+    def criteria(self) -> list[tuple[str, bool | None]]:
+        """What has to come out, each with whether it did: None while nobody has said."""
+        met = self.task.criteria_met or [None] * len(self.task.success_criteria)
+        return list(zip(map(handover.shown_criterion, self.task.success_criteria), met, strict=False))
 
     @property
     def blockers(self) -> list[Other]:

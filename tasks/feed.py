@@ -126,6 +126,7 @@ SENTENCES: dict[str, Callable[[Activity, dict[str, Any]], str]] = {
     "task.returned": lambda a, d: f"returned it to {_to(a)}",
     "task.cancelled": lambda a, d: "cancelled it",
     "task.reopened": lambda a, d: f"reopened it, generation {d.get('generation')}",
+    "task.rated": lambda a, d: f"gave it {d.get('quality')} of 5 for quality, {d.get('timeliness')} of 5 for time",
     "task.approved": lambda a, d: "approved its start",
     "task.retried": lambda a, d: "offered it again",
     "dependency.added": lambda a, d: f"made it wait for {d.get('depends_on')}",

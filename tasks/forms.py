@@ -13,7 +13,7 @@ from tasks.models import Task
 from tasks.vocabulary import ASSIGNED, MEDIUM, PRIORITIES, READY, STATUSES, priority_named
 from ventures.models import Venture
 
-TITLE, DESCRIPTION, TAG, TAGS, REASON = 500, 50_000, 50, 20, 2000
+TITLE, DESCRIPTION, TAG, TAGS, REASON, CRITERIA = 500, 50_000, 50, 20, 2000, 50
 
 
 def filters_from(query: Any, board: str = "") -> Filters:
@@ -73,6 +73,18 @@ def changes(task: Task, fields: Mapping[str, str]) -> dict[str, Any]:
         given["tags"] = list(dict.fromkeys([*task.tags, *_tags(fields["add_tag"], wrong)]))
         if len(given["tags"]) > TAGS:
             wrong["tags"] = f"At most {TAGS} tags."
+    if "needs_approval" in fields:
+        given["needs_approval"] = fields["needs_approval"] == "yes"
+    if "add_criterion" in fields:
+        text = " ".join(_text("criterion", fields["add_criterion"], TITLE, wrong).split())
+        if not text or any(text.casefold() == one["criterion"].casefold() for one in task.success_criteria):
+            wrong["criterion"] = "Write one that is not there yet."
+        given["success_criteria"] = [*task.success_criteria, {"criterion": text}]
+        if len(given["success_criteria"]) > CRITERIA:
+            wrong["criterion"] = f"At most {CRITERIA} criteria."
+    if "remove_criterion" in fields:
+        gone = fields["remove_criterion"]
+        given["success_criteria"] = [one for one in task.success_criteria if one["criterion"] != gone]
     if "remove_tag" in fields:
         given["tags"] = [tag for tag in task.tags if tag != fields["remove_tag"]]
     if wrong:

@@ -194,6 +194,9 @@ class Task(models.Model):
     actual_hours = models.DecimalField(max_digits=8, decimal_places=2, null=True, blank=True)
     deadline = models.DateTimeField(null=True, blank=True)
     completion_summary = models.TextField(blank=True)
+    feedback_quality = models.PositiveSmallIntegerField(null=True, blank=True)  # 1 to 5, given once, when it is done
+    feedback_timeliness = models.PositiveSmallIntegerField(null=True, blank=True)
+    feedback_notes = models.TextField(blank=True)
     output = models.JSONField(null=True, blank=True)
     branch = models.CharField(max_length=250, blank=True)
     progress_percent = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -259,6 +262,11 @@ class Task(models.Model):
             ),
             models.CheckConstraint(
                 name="task_progress", condition=Q(progress_percent=None) | Q(progress_percent__lte=100)
+            ),
+            models.CheckConstraint(
+                name="task_feedback",
+                condition=Q(feedback_quality=None, feedback_timeliness=None)
+                | Q(feedback_quality__range=(1, 5), feedback_timeliness__range=(1, 5)),
             ),
             models.CheckConstraint(name="task_spent", condition=Q(actual_cost_micro_usd__gte=0, tokens_used__gte=0)),
         ]

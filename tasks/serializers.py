@@ -87,7 +87,7 @@ TASK_READ_ONLY = (
     "blocked_kind", "blocked_reason", "paused_reason", "failures", "not_before", "generation", "actual_cost",
     "tokens_used", "progress_percent", "progress_step", "completion_summary", "output", "deliverable_count", "comment_count",
     "version", "created_at", "status_changed_at", "assigned_agent_name", "updated_at", "approved_by", "approved_at",
-    "approved_hash", "criteria_met",
+    "approved_hash", "criteria_met", "feedback_quality", "feedback_timeliness", "feedback_notes",
 )  # fmt: skip
 
 
@@ -529,6 +529,9 @@ class TaskOut(Answer):
     progress_percent = serializers.IntegerField(allow_null=True)
     progress_step = _text(allow_blank=True)
     completion_summary = _text(allow_blank=True)
+    feedback_quality = serializers.IntegerField(allow_null=True)
+    feedback_timeliness = serializers.IntegerField(allow_null=True)
+    feedback_notes = _text(allow_blank=True)
     output = serializers.JSONField()
     branch = _text(allow_blank=True)
     deliverable_count = serializers.IntegerField()

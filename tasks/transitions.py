@@ -744,7 +744,7 @@ def accept(actor: Actor, code: str, *, note: str = "") -> Task:
     Records task.accepted, and task.unblocked for each task that waited for this one alone. Locks task and dependants.
     """
     task = lock(actor, code)
-    _may_judge(actor, task)
+    may_judge(actor, task)
     _check(task, "accept")
     _move([task], "accept", DONE, progress_percent=100)
     _record(
@@ -762,7 +762,7 @@ def return_(actor: Actor, code: str, *, reason: str) -> Task:
     if not reason.strip():
         raise Invalid({"reason": "Say what is missing."})
     task = lock(actor, code)
-    _may_judge(actor, task)
+    may_judge(actor, task)
     _check(task, "return")
     place = rest(task)
     _move([task], "return", place, sort_key=sort_key_at(task.db_now, task.priority), progress_percent=None)
@@ -1113,7 +1113,8 @@ def _may_triage(actor: Actor, task: Task) -> None:
         raise NotAllowed("Only an operator, a lead or who created it may change this task.")
 
 
-def _may_judge(actor: Actor, task: Task) -> None:
+def may_judge(actor: Actor, task: Task) -> None:
+    """NotAllowed unless the caller may give the verdict on this work."""
     if not leads(actor):
         raise NotAllowed("Only an operator or a lead gives the verdict.")
     if actor.agent and has_worked(actor.agent, task):

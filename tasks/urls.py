@@ -6,7 +6,7 @@ from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 
 from mission_control.endpoints import resource
-from tasks import api, approval_api, files_api, inbox_views, plan_api, run_api, views
+from tasks import api, approval_api, audit_api, feedback_api, files_api, inbox_views, plan_api, run_api, views
 from tasks import collaboration_api as team
 
 
@@ -41,6 +41,8 @@ page_urls: list[URLPattern] = [
     path("tasks/<slug:code>/plan/<int:number>", views.set_step),
     path("tasks/<slug:code>/deliverables/<int:number>/file", views.deliverable_file),
     path("tasks/<slug:code>/deliverables/<int:number>/open", views.deliverable_file, {"shown": True}),
+    path("tasks/<slug:code>/approve", views.approve),
+    path("tasks/<slug:code>/feedback", views.give_feedback),
     path("tasks/<slug:code>/<slug:name>", views.verb),
 ]
 sessions = resource(api.list_sessions, api.begin_session)
@@ -115,5 +117,8 @@ api_urls: list[URLPattern] = [
     path("events", log),
     path("board/summary", resource(api.board_summary)),
     path("board/columns", resource(api.board_columns)),
+    path("tasks/<code:code>/feedback", resource(feedback_api.read_feedback, feedback_api.give_feedback)),
+    path("feedback/metrics", resource(feedback_api.feedback_figures)),
+    path("audit", resource(audit_api.audit)),
     path("vocabulary", resource(api.words)),
 ]

@@ -16,7 +16,7 @@ from mission_control import first_run, notifications
 from mission_control.actors import Actor, person
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.views import PageRequest, is_part, page
-from tasks import collaboration, forms, plan, transitions
+from tasks import approvals, collaboration, feedback, forms, plan, transitions
 from tasks.board import MOST, PAGE, Board, Column, Names, Place, cards, iso, menus, read_order
 from tasks.details import LINES, TABS, Details, digest, kind_shown
 from tasks.finding import find
@@ -263,6 +263,22 @@ def edit(request: PageRequest, code: str) -> HttpResponse:
             )
         version = task.version
     transitions.edit(request.actor, code, given, version=version)
+    return _drawer_answer(request, code)
+
+
+@page("POST", needs="operate")
+def approve(request: PageRequest, code: str) -> HttpResponse:
+    """The click carries the hash of the text that stood there."""
+    approvals.approve_start(request.actor, code, forms.printable(request.POST.get("hash", "")))
+    return _drawer_answer(request, code)
+
+
+@page("POST", needs="operate")
+def give_feedback(request: PageRequest, code: str) -> HttpResponse:
+    quality, timeliness = (_number(request.POST.get(name), 0) for name in ("quality", "timeliness"))
+    feedback.rate(
+        request.actor, code, quality, timeliness, notes=forms.reason({"reason": request.POST.get("notes", "")})
+    )
     return _drawer_answer(request, code)
 
 

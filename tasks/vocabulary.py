@@ -110,14 +110,15 @@ WHO = {
 }
 WHO_BESIDE = {  # verbs that leave the status as it is
     "approve_start": "operator; never an agent for its own or its sub-agents' work",
+    "rate": "operator, lead; never an agent for its own or its sub-agents' work",
 }
-BESIDE = {"approve_start": APPROVABLE}  # from which statuses
+BESIDE = {"approve_start": APPROVABLE, "rate": (DONE,)}  # from which statuses
 
 # What the log may say: noun.verbed.
 KINDS = (
     "task.created", "task.updated", "task.moved", "task.claimed", "task.started", "task.progressed", "task.released",
     "task.expired", "task.failed", "task.blocked", "task.unblocked", "task.paused", "task.resumed", "task.completed",
-    "task.accepted", "task.returned", "task.cancelled", "task.reopened", "task.retried", "task.deleted", "task.approved",
+    "task.accepted", "task.returned", "task.cancelled", "task.reopened", "task.retried", "task.deleted", "task.approved", "task.rated",
     "dependency.added", "dependency.removed", "deliverable.added", "deliverable.adopted", "activity.logged",
     "plan.changed", "comment.added", "participant.joined", "context.shared", "note.added", "checkpoint.posted", "finding.shared",
     "session.started", "session.updated", "session.ended", "agent.registered", "agent.claimed", "agent.changed",

@@ -44,6 +44,8 @@ WHO: dict[tuple[str, str], set[str]] = {
     ("POST", "tasks/{code}/resume"): STEERERS, ("POST", "tasks/{code}/cancel"): STEERERS,
     ("POST", "tasks/{code}/reopen"): STEERERS, ("POST", "tasks/{code}/retry"): STEERERS,
     ("POST", "tasks/{code}/accept"): STEERERS, ("POST", "tasks/{code}/return"): WORKERS,
+    ("GET", "tasks/{code}/feedback"): READERS, ("POST", "tasks/{code}/feedback"): WORKERS,
+    ("GET", "feedback/metrics"): READERS, ("GET", "audit"): READERS,
     ("GET", "tasks/{code}/approve"): READERS, ("POST", "tasks/{code}/approve"): WORKERS,
     ("PUT", "tasks/{code}/move"): WORKERS, ("PUT", "tasks/{code}/execution"): WORKERS,
     ("GET", "tasks/{code}/why"): READERS,
@@ -248,7 +250,7 @@ def _valid(route: Route, task: Any) -> Any:
     return {
         "block": {"reason": "x"}, "return": {"reason": "x"}, "move": {"status": "inbox"}, "execution": {"action": "pause"},
         "activities": {"message": "x"}, "deliverables": {"title": "x"}, "subagent": {"session_key": "x"},
-        "sessions": {"session_key": "x"}, "approve": {"hash": "0" * 64},
+        "sessions": {"session_key": "x"}, "approve": {"hash": "0" * 64}, "feedback": {"quality": 3, "timeliness": 3},
         "plan": {"title": "x"}, "{number}": {"title": "x"}, "comments": {"text": "x"}, "notes": {"text": "x"}, "sync": {"message": "x"}, "discover": {"message": "x"},
         "context": {"key": "x", "value": 1}, "dependencies": {"depends_on": task.code}, "{code}": {"title": "x"}, "{key}": {"summary": "x"},
         "{slug}": {"name": "x"},
