@@ -36,6 +36,13 @@ _Values.yaml_implicit_resolvers = {
 }
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes what stands in two places twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def words(text: str) -> Any:
     """Mappings and lists of texts. Invalid: it is no YAML, too large, or uses aliases."""
     return _read(text, _Words)
@@ -52,7 +59,9 @@ def read(text: str) -> Any:
 
 def write(value: Any) -> str:
     """The value as YAML blocks, keys in their order."""
-    text: str = yaml.safe_dump(value, allow_unicode=True, sort_keys=False, default_flow_style=False, width=120)
+    text: str = yaml.dump(
+        value, Dumper=_Plain, allow_unicode=True, sort_keys=False, default_flow_style=False, width=120
+    )
     return text
 
 

@@ -161,12 +161,12 @@ def _from_row(row: dict[str, Any], report: Report) -> Draft:
     about = id or title or "?"
     return Draft(
         id=id, title=title, description=_text(ours.get("description")),
-        status=_status(ours.get("status"), report, about), priority=_priority(ours.get("priority"), report, about),
+        status=status_of(ours.get("status"), report, about), priority=priority_of(ours.get("priority"), report, about),
         assignee=_first(ours.get("assignee"), report, about), tags=_list(ours.get("tags")),
         parent=_line(ours.get("parent")), depends_on=_list(ours.get("depends_on")),
-        deadline=_moment(ours.get("deadline"), report, about),
-        estimated_hours=_hours(ours.get("estimated_hours"), report, about),
-        actual_hours=_hours(ours.get("actual_hours"), report, about), branch=_line(ours.get("branch")),
+        deadline=moment_of(ours.get("deadline"), report, about),
+        estimated_hours=hours_of(ours.get("estimated_hours"), report, about),
+        actual_hours=hours_of(ours.get("actual_hours"), report, about), branch=_line(ours.get("branch")),
         summary=_text(ours.get("summary_of_work")), reason=_text(ours.get("blocked_reason")),
     )  # fmt: skip
 
@@ -199,16 +199,16 @@ def _beads(path: Path, report: Report) -> Iterator[Draft]:
             report.lost("Its priority is none of 0 to 4: comes as medium.", id)
         yield Draft(
             id=id, title=_line(issue.get("title")), parent=parent, depends_on=depends_on,
-            description=_sections(
+            description=sections(
                 issue.get("description"), ("Design", issue.get("design")),
                 ("Acceptance criteria", issue.get("acceptance_criteria")), ("Notes", issue.get("notes")),
                 ("Elsewhere", issue.get("external_ref")),
             ),
-            status=_status(issue.get("status") or "open", report, id),
+            status=status_of(issue.get("status") or "open", report, id),
             priority=BEADS_PRIORITY.get(priority, MEDIUM) if isinstance(priority, int) else MEDIUM,
             assignee=_line(issue.get("assignee")),
             tags=[*_list(issue.get("labels")), *([kind] if kind not in ("", "task") else [])],
-            deadline=_moment(issue.get("due_at"), report, id), estimated_hours=_minutes(issue.get("estimated_minutes"), report, id),
+            deadline=moment_of(issue.get("due_at"), report, id), estimated_hours=_minutes(issue.get("estimated_minutes"), report, id),
             summary=_text(issue.get("close_reason")), reason=_text(issue.get("close_reason")),
             comments=[_said(said) for said in issue.get("comments") or () if isinstance(said, dict) and said.get("text")],
         )  # fmt: skip
@@ -254,12 +254,12 @@ def _backlog_task(file: Path, status: str, report: Report) -> Iterator[Draft]:
     priority = given.get("priority")
     yield Draft(
         id=id, title=_line(given.get("title")), description=_MARKER.sub("", text[front.end() :]).strip(),
-        status=status or _status(given.get("status") or INBOX, report, id),
-        priority=_priority(priority, report, id), assignee=_first(given.get("assignee"), report, id),
+        status=status or status_of(given.get("status") or INBOX, report, id),
+        priority=priority_of(priority, report, id), assignee=_first(given.get("assignee"), report, id),
         tags=[*_list(given.get("labels")), *([f"milestone {milestone}"] if milestone else [])],
         parent=_backlog_id(given.get("parent_task_id") or given.get("parent")),
         depends_on=[_backlog_id(other) for other in _list(given.get("dependencies"))],
-        deadline=_moment(given.get("due_date"), report, id), branch=_line(given.get("branch")),
+        deadline=moment_of(given.get("due_date"), report, id), branch=_line(given.get("branch")),
     )  # fmt: skip
 
 
@@ -315,12 +315,12 @@ def _task_master_task(task: Any, tag: str, within: str, report: Report) -> Itera
     yield Draft(
         id=id if _line(task.get("id")) else "", title=_line(task.get("title")),
         parent=f"{where}{within}" if within else "", depends_on=depends_on,
-        description=_sections(
+        description=sections(
             task.get("description"), ("Details", task.get("details")), ("Test strategy", task.get("testStrategy")),
             ("Acceptance criteria", task.get("acceptanceCriteria")),
         ),
-        status=_status(task.get("status") or "pending", report, id),
-        priority=_priority(task.get("priority"), report, id), assignee=_line(task.get("assignee")),
+        status=status_of(task.get("status") or "pending", report, id),
+        priority=priority_of(task.get("priority"), report, id), assignee=_line(task.get("assignee")),
         tags=[tag] if where else [],
     )  # fmt: skip
     for part in task.get("subtasks") or ():
@@ -368,7 +368,8 @@ def _object(line: str, where: str = "the first line") -> dict[str, Any]:
     return row
 
 
-def _sections(first: Any, *more: tuple[str, Any]) -> str:
+def sections(first: Any, *more: tuple[str, Any]) -> str:
+    """A description, and what belongs to it under headings; the empty ones are left out."""
     parts = [
         _text(first).strip(),
         *(f"## {name}\n\n{_text(body).strip()}" for name, body in more if _text(body).strip()),
@@ -402,7 +403,8 @@ def _folded(given: Any) -> str:
     return "_".join(re.findall(r"[a-z0-9]+", _line(given).lower()))
 
 
-def _status(given: Any, report: Report, about: str) -> str:
+def status_of(given: Any, report: Report, about: str) -> str:
+    """Our status for a word of theirs; the inbox for one that nobody knows, which is told."""
     word = _folded(given)
     if not word:
         return ""
@@ -415,7 +417,8 @@ def _status(given: Any, report: Report, about: str) -> str:
         return INBOX
 
 
-def _priority(given: Any, report: Report, about: str) -> int:
+def priority_of(given: Any, report: Report, about: str) -> int:
+    """Our rank for a word or number of theirs; medium for one that nobody knows, which is told."""
     word = _folded(given)
     if not word or word in PRIORITY_WORDS:
         return PRIORITY_WORDS.get(word, MEDIUM)
@@ -426,7 +429,7 @@ def _priority(given: Any, report: Report, about: str) -> int:
         return MEDIUM
 
 
-def _moment(given: Any, report: Report, about: str) -> datetime | None:
+def moment_of(given: Any, report: Report, about: str) -> datetime | None:
     """A time; without a zone it is UTC, and a day alone means its last second, as in the API."""
     text = _line(given)
     if not text:
@@ -442,7 +445,8 @@ def _moment(given: Any, report: Report, about: str) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _hours(given: Any, report: Report, about: str) -> Decimal | None:
+def hours_of(given: Any, report: Report, about: str) -> Decimal | None:
+    """`1.5` or `1.5h`; what is no number is told."""
     text = _line(given).removesuffix("h").strip()
     if not text:
         return None
@@ -454,5 +458,5 @@ def _hours(given: Any, report: Report, about: str) -> Decimal | None:
 
 
 def _minutes(given: Any, report: Report, about: str) -> Decimal | None:
-    minutes = _hours(given, report, about)
+    minutes = hours_of(given, report, about)
     return minutes / 60 if minutes is not None and minutes.is_finite() else None

@@ -19,15 +19,16 @@ from django.utils.text import slugify
 from agents import roster
 from agents.models import Agent
 from mission_control import log
-from mission_control.actors import Actor
+from mission_control.actors import Actor, system
 from mission_control.errors import Invalid, Refused
-from tasks import collaboration, transitions
+from tasks import approvals, collaboration, handover, journal, transitions
 from tasks.models import Task
 from tasks.origin_models import Origin
 from tasks.vocabulary import (
     ASSIGNED,
     BLOCKED,
     CANCELLED,
+    CONTEXT_KINDS,
     DONE,
     FAILED,
     IN_PROGRESS,
@@ -39,10 +40,25 @@ from tasks.vocabulary import (
 )
 from ventures.models import Venture
 
+PAST = system(
+    "finished elsewhere"
+)  # not the importer, which made the task: nobody passes their own where four eyes are asked
 CHUNK = 200  # tasks in one transaction
 TITLE_MOST, DESCRIPTION_MOST, TEXT_MOST = 500, 50_000, 10_000
 TAGS_MOST, TAG_MOST, EDGES_MOST = 20, 50, 100
+CRITERIA_MOST, CRITERION_MOST, MEASURE_MOST = 50, 500, 200
 ID_MOST, SOURCE_MOST = 200, 120
+
+
+@dataclass(frozen=True)
+class Said:
+    """What somebody wrote on it: `kind` is joined, shared, sync, discovery, note or progress; `key` of what was shared."""
+
+    kind: str
+    by: str
+    text: str = ""
+    key: str = ""
+    value: Any = None
 
 
 @dataclass
@@ -64,7 +80,9 @@ class Draft:
     branch: str = ""
     summary: str = ""  # of what was handed in
     reason: str = ""  # why it is blocked, paused or cancelled
+    criteria: list[dict[str, Any]] = field(default_factory=list)  # of {criterion, measurable?}, texts
     comments: list[str] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
 
 
 @dataclass
@@ -184,6 +202,7 @@ class _Coming:
         if len(tags) < len(set(draft.tags)) or any(len(word) > TAG_MOST for word in words):
             lost(f"Tags: at most {TAGS_MOST} of {TAG_MOST} characters were taken.", draft.id)
         draft.tags = tags
+        self._fit_criteria(draft)
         for name in ("estimated_hours", "actual_hours"):
             hours = getattr(draft, name)
             if hours is not None and not (hours.is_finite() and 0 <= hours < 1_000_000):
@@ -191,6 +210,20 @@ class _Coming:
                 lost(f"The {name.replace('_', ' ')} is no such number: left out.", draft.id)
             elif hours is not None:
                 setattr(draft, name, hours.quantize(Decimal("0.01")))
+
+    def _fit_criteria(self, draft: Draft) -> None:
+        fitting: dict[str, dict[str, Any]] = {}
+        for one in draft.criteria:
+            text, measure = " ".join(str(one.get("criterion") or "").split()), one.get("measurable")
+            if measure is None or measure == "":
+                kept: dict[str, Any] = {"criterion": text}
+            else:
+                kept = {"criterion": text, "measurable": measure if isinstance(measure, bool) else str(measure)}
+            if 0 < len(text) <= CRITERION_MOST and len(str(measure)) <= MEASURE_MOST:
+                fitting.setdefault(text.casefold(), kept)
+        if len(fitting) < len(draft.criteria) or len(fitting) > CRITERIA_MOST:
+            self.report.lost(f"Of its criteria those that fit were taken, at most {CRITERIA_MOST}.", draft.id)
+        draft.criteria = list(fitting.values())[:CRITERIA_MOST]
 
     def _resolve(self, draft: Draft) -> None:
         """Leave out what it names and nobody has, and prerequisites that its own status contradicts."""
@@ -229,21 +262,28 @@ class _Coming:
 
     def find_agents(self, make: bool, dry_run: bool) -> None:
         for draft in self.new.values():
-            if not draft.assignee:
-                continue
-            slug = slugify(draft.assignee)[:50]
-            agent = self.agents.get(draft.assignee) or Agent.objects.filter(slug=slug).first()
-            if agent is None and make and slug:
-                if slug not in self.report.agents:
-                    self.report.agents.append(slug)
-                if dry_run:
-                    continue
-                agent = roster.create(self.actor, name=draft.assignee[:60], slug=slug)
-            if agent is None:
+            if draft.assignee and not self._agent(draft.assignee, make, dry_run):
                 self.report.lost("Its assignee is no agent here: comes unassigned.", f"{draft.id} → {draft.assignee}")
                 draft.assignee = ""
-            else:
-                self.agents[draft.assignee] = agent
+            for name in dict.fromkeys(said.by for said in draft.said):
+                if not self._agent(name, make, dry_run):
+                    self.report.lost(
+                        "Who wrote on it is no agent here: only what was shared comes.", f"{draft.id} → {name}"
+                    )
+
+    def _agent(self, name: str, make: bool, dry_run: bool) -> bool:
+        """Whether there is such an agent, or will be."""
+        slug = slugify(name)[:50]
+        agent = self.agents.get(name) or Agent.objects.filter(slug=slug).first()
+        if agent is None and make and slug:
+            if slug not in self.report.agents:
+                self.report.agents.append(slug)
+            if dry_run:
+                return True
+            agent = roster.create(self.actor, name=name[:60], slug=slug)
+        if agent is not None:
+            self.agents[name] = agent
+        return agent is not None
 
     # ── in which order ──
 
@@ -297,6 +337,7 @@ class _Coming:
             "title": draft.title, "description": draft.description, "venture": self.venture, "assignee": agent,
             "priority": draft.priority, "tags": draft.tags, "parent": tasks.get(draft.parent), "deadline": draft.deadline,
             "estimated_hours": draft.estimated_hours, "actual_hours": draft.actual_hours, "branch": draft.branch,
+            "success_criteria": draft.criteria,
             "status": _first_status(draft, agent),
             "depends_on": [tasks[other] for other in draft.depends_on if other in tasks],
         }  # fmt: skip
@@ -323,6 +364,7 @@ def _write(coming: _Coming, drafts: list[Draft]) -> dict[str, str]:
         for draft, task in zip(group, created, strict=True):
             made[draft.id] = task.code
             _bring(actor, task.code, draft)
+            _write_what_was_said(coming, task.code, draft)
         tasks.update(_by_id({draft.id: made[draft.id] for draft in group}))
         for draft in group:
             _adopt_parts(coming, draft, tasks[draft.id], made)
@@ -344,11 +386,7 @@ def _by_id(codes: dict[str, str]) -> dict[str, Task]:
 def _bring(actor: Actor, code: str, draft: Draft) -> None:
     """From where it was created to where it was."""
     if draft.status in (DONE, REVIEW):
-        task = transitions.complete(
-            actor, code, summary=draft.summary, actual_hours=draft.actual_hours, review=draft.status == REVIEW
-        )
-        if draft.status == DONE and task.status == REVIEW:
-            transitions.accept(actor, code)
+        _finish(actor, code, draft)
     elif draft.status == CANCELLED:
         transitions.cancel(actor, code, reason=draft.reason)
     elif draft.status == PAUSED:
@@ -360,6 +398,48 @@ def _bring(actor: Actor, code: str, draft: Draft) -> None:
         transitions.block(actor, code, kind="needs_input", reason=reason)
     for text in draft.comments:
         collaboration.comment(actor, code, text[:TEXT_MOST])
+
+
+def _finish(actor: Actor, code: str, draft: Draft) -> None:
+    """It was finished there: what the venture asks of work that is done here, approval and verdict, is behind it."""
+    task = transitions.lock(actor, code)
+    if task.awaits_approval:
+        approvals.approve_start(PAST, code, handover.digest(task))
+    task = transitions.complete(
+        actor, code, summary=draft.summary, actual_hours=draft.actual_hours, review=draft.status == REVIEW
+    )
+    if draft.status == DONE and task.status == REVIEW:
+        transitions.accept(PAST, code)
+
+
+def _write_what_was_said(coming: _Coming, code: str, draft: Draft) -> None:
+    for said in draft.said:
+        agent = coming.agents.get(said.by)
+        if agent is None and said.kind in ("joined", "note"):
+            continue  # told already
+        actor = replace(coming.actor, agent=agent) if agent else coming.actor
+        try:
+            with log.step():
+                _say(actor, code, said)
+        except Refused as refusal:
+            coming.report.lost(f"Could not be taken: {refusal.sentence}", f"{draft.id} {said.kind} {said.key}".strip())
+
+
+def _say(actor: Actor, code: str, said: Said) -> None:
+    text = said.text if len(said.text) <= TEXT_MOST else said.text[: TEXT_MOST - 1] + "…"
+    if said.kind == "joined":
+        collaboration.join(actor, code, said.text[:60])
+    elif said.kind == "note":
+        collaboration.take_note(actor, code, text)
+    elif said.kind == "sync":
+        collaboration.sync(actor, code, text)
+    elif said.kind == "discovery":
+        collaboration.discover(actor, code, text)
+    elif said.kind == "progress":
+        journal.write(actor, code=code, message=text, metadata=said.value)
+    else:
+        kind = said.text if said.text in CONTEXT_KINDS else "share"
+        collaboration.share(actor, code, said.key[:200], said.value, kind=kind)
 
 
 def _adopt_parts(coming: _Coming, draft: Draft, task: Task, made: dict[str, str]) -> None:

@@ -167,7 +167,7 @@ def task_json(task: Task) -> dict[str, Any]:
         "parent": task.parent.code if task.parent else None,
         "depends_on": list(task.dependencies.order_by("id").values_list("depends_on__code", flat=True)),
         "deadline": iso(task.deadline), **hours, "branch": task.branch, "completion_summary": task.completion_summary,
-        "output": task.output, "created_by": task.created_by, "created_at": iso(task.created_at),
+        "output": task.output, "success_criteria": task.success_criteria, "created_by": task.created_by, "created_at": iso(task.created_at),
         "status_changed_at": iso(task.status_changed_at),
         "deliverables": [
             {

@@ -798,7 +798,7 @@ def reopen(actor: Actor, code: str, *, reason: str = "") -> Task:
 
 
 @log.verb
-def delete(actor: Actor, code: str) -> None:
+def delete(actor: Actor, code: str, *, reason: str = "") -> None:
     """Remove it; its log and its ledger stay. Refused while it is held or others depend on it. Records task.deleted."""
     _may_steer(actor)
     task = lock(actor, code)
@@ -811,8 +811,8 @@ def delete(actor: Actor, code: str) -> None:
             code="has_dependants", dependants=waiting,
         )  # fmt: skip
     _record(
-        task, "task.deleted", actor, level="warning", status_from=task.status,
-        data={"before": _shown(task, EDITABLE), "status": task.status},
+        task, "task.deleted", actor, level="warning", status_from=task.status, message=reason,
+        data={"before": _shown(task, EDITABLE), "status": task.status, "reason": reason},
     )  # fmt: skip
     files = [deliverable.file for deliverable in task.deliverables.exclude(file="")]
     Session.objects.live().filter(task=task).update(ended_at=Now(), state="cancelled")

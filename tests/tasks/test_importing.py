@@ -175,9 +175,23 @@ def test_each_task_that_comes_in_is_one_line_of_the_log_and_its_changes_are_othe
 
 
 def test_a_venture_that_reviews_everything_does_not_review_the_past():
-    venture = catalogue.create(DIRECTOR, name="Careful", review_required=True)
-    importing.take(DIRECTOR, [Draft("1", "Cut", status="done")], source="test", venture=venture)
-    assert here("1").status == "done"
+    venture = catalogue.create(DIRECTOR, name="Careful", review_required=True, approval_required=True, four_eyes=True)
+    drafts = [Draft("1", "Cut", status="done"), Draft("2", "Sew", status="review"), Draft("3", "Sell", status="ready")]
+    importing.take(DIRECTOR, drafts, source="test", venture=venture)
+    assert [here(draft.id).status for draft in drafts] == ["done", "review", "ready"]
+    assert here("3").awaits_approval
+
+
+def test_criteria_come_as_far_as_they_fit():
+    given = [
+        {"criterion": "Fits"},
+        {"criterion": "fits "},
+        {"criterion": "Seams", "measurable": 3},
+        {"criterion": "x" * 501},
+    ]
+    report = take(Draft("1", "Cut", criteria=given))
+    assert here("1").success_criteria == [{"criterion": "Fits"}, {"criterion": "Seams", "measurable": "3"}]
+    assert list(report.losses.values()) == [["1"]]
 
 
 # ── the files ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -151,5 +151,7 @@ def test_yaml_that_is_more_than_plain_data_is_refused(text):
 def test_yaml_keeps_texts_that_look_like_something_else():
     value = {"a": "yes", "b": "2026-01-01", "c": "1e3", "d": ["null", None, 1.5, True], "e": "zwei\nZeilen: ja\n"}
     assert strict_yaml.read(strict_yaml.write(value)) == value
+    twice = {"x": [1]}
+    assert strict_yaml.read(strict_yaml.write({"a": twice, "b": twice})) == {"a": twice, "b": twice}
     assert strict_yaml.read("when: 2026-01-01T10:00:00Z") == {"when": "2026-01-01T10:00:00Z"}
     assert strict_yaml.words("id: 7.10") == {"id": "7.10"}
