@@ -30,10 +30,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 
-from mission_control import log, people
+from mission_control import deliveries, log, loops, people, webhooks
 from mission_control.actors import Actor, person
 from mission_control.errors import Refused
-from mission_control.models import Activity, Fleet, Seal, User, Watermark
+from mission_control.models import Activity, Circuit, Delivery, Fleet, Seal, User, Watermark, Webhook
 from mission_control.money import to_micro_usd, to_usd
 
 MOST_COUNTED = 10_000  # rows a list counts and pages through; beyond that, search or filter
@@ -407,6 +407,55 @@ class ActivityAdmin(ReadOnlyAdmin):
 class SealAdmin(ReadOnlyAdmin):
     list_display = ("seq", "mac", "key_id")
     ordering = ("-seq",)
+
+
+@admin.register(Webhook)
+class WebhookAdmin(ReadOnlyAdmin):
+    """Their addresses are shown: who may look here may change them by the API."""
+
+    list_display = ("code", "url", "agent", "enabled", "disabled_reason", "failures", "hold_until", "delivered_at")
+    list_filter = ("enabled",)
+    search_fields = ("code__exact", "agent__exact")
+    search_help_text = "The id of a webhook, or the slug of an agent"
+    actions = (
+        action_of(
+            "enable", "Enable", lambda actor, row, _: webhooks.change(actor, row.code, {"enabled": True}), "enabled"
+        ),
+        action_of(
+            "disable", "Disable", lambda actor, row, _: webhooks.change(actor, row.code, {"enabled": False}), "disabled"
+        ),
+        action_of("test", "Send a test", lambda actor, row, _: deliveries.test(actor, row.code), "sent a test"),
+    )
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = ("message_id", "webhook", "seq", "kind", "state", "tries", "next_at", "created_at")
+    list_select_related = ("webhook",)
+    list_filter = (words_filter("state", "state", [state for state, _ in Delivery.STATES]),)
+    search_fields = ("message_id__exact", "webhook__code__exact")
+    search_help_text = "The webhook-id of a message, or the id of a webhook"
+    actions = (
+        action_of(
+            "redeliver", "Send again",
+            lambda actor, row, _: deliveries.redeliver(actor, row.webhook.code, row.message_id), "sent again",
+        ),
+    )  # fmt: skip
+
+
+@admin.register(Circuit)
+class CircuitAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "opened_at", "reason", "wakes", "window_began_at")
+    search_fields = ("waker__exact", "woken__exact")
+    search_help_text = "The slug of an agent"
+    actions = (
+        action_of(
+            "reset",
+            "Let the one call the other again",
+            lambda actor, row, _: loops.reset(actor, row.waker, row.woken),
+            "reset",
+        ),
+    )
 
 
 @admin.register(Watermark)

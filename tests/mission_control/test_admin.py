@@ -6,11 +6,12 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
-from mission_control import log, people
+from mission_control import log, people, webhooks
 from mission_control.actors import person
 from mission_control.errors import NotAllowed, Refused
-from mission_control.models import Activity, Fleet, Seal, User, Watermark
+from mission_control.models import Activity, Circuit, Delivery, Fleet, Seal, User, Watermark
 from tests.admin_pages import act, errors, form_of, send
+from tests.conftest import DIRECTOR
 
 pytestmark = pytest.mark.django_db
 
@@ -240,3 +241,36 @@ def test_an_admin_who_may_not_sign_in_does_not_count(admiral):
     people.change(person(admiral), admiral, {"role": "viewer"})
     with pytest.raises(Refused, match="last admin"):
         people.delete(person(other), other)
+
+
+# ── webhooks and circuits ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_webhooks_are_disabled_tested_and_sent_again_by_actions_and_their_secrets_are_not_shown(desk):
+    hook, secret = webhooks.create(DIRECTOR, url="https://hook.example/")
+    page = desk.get(reverse("admin:mission_control_webhook_change", args=[hook.pk])).content.decode()
+    assert "https://hook.example/" in page
+    assert secret not in page and "field-secret" not in page and 'field-old_secret"' not in page
+    act(desk, "/admin/mission_control/webhook/", "test", hook)
+    [delivery] = Delivery.objects.all()
+    Delivery.objects.update(state="dead")
+    act(desk, "/admin/mission_control/delivery/", "redeliver", delivery)
+    delivery.refresh_from_db()
+    assert delivery.state == "pending"
+    act(desk, "/admin/mission_control/webhook/", "disable", hook)
+    hook.refresh_from_db()
+    assert (hook.enabled, hook.disabled_reason) == (False, "Switched off by admiral.")
+    act(desk, "/admin/mission_control/webhook/", "enable", hook)
+    hook.refresh_from_db()
+    assert hook.enabled
+    assert desk.get(reverse("admin:mission_control_delivery_changelist")).status_code == 200
+
+
+def test_a_circuit_is_reset_by_an_action(desk, ada, bob):
+    circuit = Circuit.objects.create(
+        waker="ada", woken="bob", opened_at=log.now(), reason="They woke each other.", window_began_at=log.now()
+    )
+    assert "They woke each other." in desk.get(reverse("admin:mission_control_circuit_changelist")).content.decode()
+    act(desk, "/admin/mission_control/circuit/", "reset", circuit)
+    circuit.refresh_from_db()
+    assert circuit.opened_at is None
