@@ -51,7 +51,7 @@ def changes(entry: Activity) -> list[dict[str, Any]]:
 
 
 @endpoint(
-    "GET", gives=AuditOut, name="audit", paged=True, title="What was changed, by whom",
+    "GET", gives=AuditOut, name="entries", paged=True, title="What was changed, by whom",
     also={410: "The log begins later than `since`."},
     query=Query(
         Param("task", line(8), "Of this task, also of one that was deleted.", also=("task_id",)),

@@ -64,7 +64,7 @@ def give_feedback(call: Call, code: str) -> Task:
 
 
 @endpoint(
-    "GET", gives=FiguresOut, name="metrics", title="Feedback in figures",
+    "GET", gives=FiguresOut, name="summary", title="Feedback in figures",
     query=Query(Param("venture", line(60), "Of this venture alone.", also=("venture_id", "workspace_id"))),
 )  # fmt: skip
 def feedback_figures(call: Call) -> dict[str, Any]:

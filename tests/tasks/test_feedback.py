@@ -47,17 +47,17 @@ def test_nobody_rates_their_own(api_of, lead, ada):
 
 def test_the_figures_are_averages_over_what_the_caller_sees(api_of, operator, ada, bob, closed):
     client = api_of(operator)
-    assert client.get("/feedback/metrics").json()["metrics"] == {
+    assert client.get("/feedback/metrics").json()["summary"] == {
         "count": 0, "quality": None, "timeliness": None, "by_quality": {"1": 0, "2": 0, "3": 0, "4": 0, "5": 0}, "agents": [],
     }  # fmt: skip
     for actor, quality, fields in ((ada, 5, {}), (ada, 2, {"venture": closed}), (bob, 4, {})):
         task = done_by(actor, **fields)
         assert client.post(f"/tasks/{task.code}/feedback", {"quality": quality, "timeliness": 3}).status_code == 201
-    told = client.get("/feedback/metrics").json()["metrics"]
+    told = client.get("/feedback/metrics").json()["summary"]
     assert (told["count"], told["quality"], told["timeliness"]) == (3, 3.67, 3.0)
     assert [(row["agent"], row["count"], row["quality"]) for row in told["agents"]] == [
         ("ada", 2, 3.5),
         ("bob", 1, 4.0),
     ]
-    assert api_of(bob).get("/feedback/metrics").json()["metrics"]["count"] == 2
-    assert client.get("/feedback/metrics?venture=backroom").json()["metrics"]["quality"] == 2.0
+    assert api_of(bob).get("/feedback/metrics").json()["summary"]["count"] == 2
+    assert client.get("/feedback/metrics?venture=backroom").json()["summary"]["quality"] == 2.0
