@@ -410,6 +410,9 @@ def _nobody_connected() -> Iterator[None]:
                 " AND usename = current_user AND pid <> pg_backend_pid()"
             )
             others = cursor.fetchone()[0]
+            cursor.execute(
+                "SET idle_in_transaction_session_timeout = 0"
+            )  # while files are placed; ends with the command
     else:
         connection.close()
         others = _others_have_open(str(connection.settings_dict["NAME"]))

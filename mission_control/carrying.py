@@ -55,6 +55,7 @@ def snapshot(using: str = "default") -> Iterator[None]:
     elif connection.vendor == "postgresql":
         with transaction.atomic(using=using), connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # between tables files are compressed
             yield
     else:
         # Not atomic(): that would take the write lock, and the fleet would wait for the reader.

@@ -69,7 +69,7 @@ def numbers_are_dense() -> Iterator[str]:
 
 def log_tells_the_status() -> Iterator[str]:
     """The last status activity of a task equals its status; where it was pruned, what the checkpoint kept of it."""
-    told = Activity.objects.filter(task=OuterRef("code")).exclude(status_to="").order_by("-seq")
+    told = Activity.objects.exclude(task="").filter(task=OuterRef("code")).exclude(status_to="").order_by("-seq")
     wrong = Task.objects.annotate(told=Coalesce(Subquery(told.values("status_to")[:1]), _pruned("code"), _text("")))
     for code, status, said in wrong.exclude(status=F("told")).order_by("pk").values_list("code", "status", "told"):
         yield f"task {code} is {status}, its log says {said or 'nothing'}"

@@ -6,6 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from agents import roster
 from mission_control import carrying, log
@@ -245,3 +246,15 @@ def test_the_check_does_not_keep_the_fleet_waiting(ada):
         assert Task.objects.count() == 1, "the snapshot does not see what came after it"
     assert Task.objects.count() == 2
     assert not connection.in_atomic_block
+
+
+def test_the_check_of_statuses_finds_the_last_line_of_each_task_by_its_index(story):
+    with CaptureQueriesContext(connection) as asked:
+        assert list(invariants.log_tells_the_status()) == []
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        explain = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+        cursor.execute(f"{explain} {asked[0]['sql']}")
+        plan = " ".join(str(cell) for row in cursor.fetchall() for cell in row)
+    assert "activity_task" in plan, "a task's lines are sought in the whole log"
