@@ -9,7 +9,7 @@ import hmac
 from datetime import timedelta
 from typing import Any
 
-from mission_control import deliveries, log
+from mission_control import deliveries, log, notifications
 from mission_control.actors import Actor
 from mission_control.errors import Refused
 from mission_control.models import Activity, Checkpoint, PrunedTask, Seal, Watermark
@@ -19,7 +19,7 @@ PAGE = 5000  # lines that go in one transaction
 
 
 def prunable(age: timedelta) -> int:
-    """The number of the last line that may go: older than `age`, sealed, counted and told to webhooks. 0: none.
+    """The number of the last line that may go: older than `age`, sealed, counted and told. 0: none.
 
     The newest line stays, and so does the newest seal: the next one is chained to it. Refused for an age below LEAST.
     """
@@ -27,8 +27,10 @@ def prunable(age: timedelta) -> int:
         raise Refused("Keep the log of at least one day.", code="too_young")
     moment = log.now() - age
     kept = Activity.objects.filter(at__gte=moment).order_by("seq").values_list("seq", flat=True).first()
-    marks = dict(Watermark.objects.filter(name__in=("sealed", "counted")).values_list("name", "seq"))
-    last = min((kept or log.head()) - 1, marks["counted"], marks["sealed"] - 1)
+    marks = dict(
+        Watermark.objects.filter(name__in=("sealed", "counted", notifications.MARK)).values_list("name", "seq")
+    )
+    last = min((kept or log.head()) - 1, marks["counted"], marks[notifications.MARK], marks["sealed"] - 1)
     wanted = deliveries.wanted_above()
     return max(0, last if wanted is None else min(last, wanted))
 

@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db.models import F
 
-from mission_control import deliveries, log, retention, webhooks
+from mission_control import deliveries, log, notifications, retention, webhooks
 from mission_control.actors import system
 from mission_control.errors import Refused
 from mission_control.models import Activity, Checkpoint, Delivery, PrunedTask, Seal, Watermark, Webhook
@@ -24,6 +24,7 @@ def sealed():
     while log.seal_log():
         pass
     log.fold_counts()
+    notifications.make_from_log()
 
 
 def aged(days=30):
@@ -89,6 +90,7 @@ def test_a_second_pruning_goes_on_where_the_first_one_ended(past, ada):
         Seal.objects.create(seq=line["seq"], mac=before, key_id=log.key_id())
     Watermark.objects.filter(pk="sealed").update(seq=log.head())
     log.fold_counts()
+    notifications.make_from_log()
     with log.unit():
         log.record("activity.logged", WHO)
     assert retention.prune(WHO, WEEK) > 0
@@ -133,7 +135,10 @@ def test_lines_that_are_yet_to_be_told_stay(past):
     Delivery.objects.create(webhook=hook, message_id="msg_1", seq=3, kind="task.created")
     assert retention.prunable(WEEK) == 2
     Delivery.objects.update(state="dead")
+    notifications.make_from_log()
     assert retention.prunable(WEEK) == log.head() - 2
+    Watermark.objects.filter(pk=notifications.MARK).update(seq=5)
+    assert retention.prunable(WEEK) == 5
 
 
 def test_who_has_only_the_database_cannot_prune(past):
