@@ -126,6 +126,10 @@ class Shell:
         return grouped(self.waiting)
 
     @cached_property
+    def sessions_live(self) -> int:
+        return Session.objects.live().count()
+
+    @cached_property
     def subagents_active(self) -> int:
         return Session.objects.live().filter(type="subagent").count()
 

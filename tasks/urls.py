@@ -6,7 +6,18 @@ from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 
 from mission_control.endpoints import resource
-from tasks import api, approval_api, audit_api, feedback_api, files_api, inbox_views, plan_api, run_api, views
+from tasks import (
+    api,
+    approval_api,
+    audit_api,
+    feedback_api,
+    files_api,
+    inbox_views,
+    plan_api,
+    run_api,
+    session_views,
+    views,
+)  # fmt: skip
 from tasks import collaboration_api as team
 
 
@@ -23,6 +34,7 @@ page_urls: list[URLPattern] = [
     path("board/column/<slug:key>", views.column_cards),
     path("rail", views.rail),
     path("palette", views.palette),
+    path("sessions", session_views.sessions),
     path("inbox", inbox_views.inbox),
     path("inbox/<slug:code>/<slug:name>", inbox_views.act),
     path("tasks/new", views.new_task),

@@ -67,6 +67,7 @@ def shoot(page: Page, server: Server, to: Path, look: str) -> None:
     for name, path in {
         "board": "/",
         "inbox": "/inbox",
+        "sessions": "/sessions",
         "agents": "/agents",
         "connect": "/connect",
         "missing": "/nothing",
