@@ -423,6 +423,8 @@ def reason_of(task: Task) -> tuple[str, str]:
         return f"Paused: {task.paused_reason}" if task.paused_reason else "Paused", "warn"
     if task.status == FAILED:
         return f"Failed {task.failures} {'time' if task.failures == 1 else 'times'}", "bad"
+    if task.awaits_approval and task.status in (READY, ASSIGNED):
+        return "Waits for approval", "ask"
     if task.not_before:
         return f"Held back after {task.failures} {'failure' if task.failures == 1 else 'failures'}", "warn"
     return "", ""
