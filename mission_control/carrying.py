@@ -46,9 +46,12 @@ def columns(table: Table) -> list[str]:
     return [field.attname for field in table._meta.concrete_fields if not getattr(field, "generated", False)]
 
 
+_FIRST_READ = "SELECT 1 FROM django_migrations LIMIT 1"  # neither database fixes what it shows before the first read
+
+
 @contextmanager
 def snapshot(using: str = "default") -> Iterator[None]:
-    """All reads see the same commit and hold up no writer. Inside a transaction of the caller's, that one is used."""
+    """All reads see the commit of the moment it begins and hold up no writer. Inside a transaction, that one is used."""
     connection = connections[using]
     if connection.in_atomic_block:
         yield
@@ -56,12 +59,14 @@ def snapshot(using: str = "default") -> Iterator[None]:
         with transaction.atomic(using=using), connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # between tables files are compressed
+            cursor.execute(_FIRST_READ)
             yield
     else:
         # Not atomic(): that would take the write lock, and the fleet would wait for the reader.
         with connection.cursor() as cursor:
             cursor.execute("BEGIN DEFERRED")
             try:
+                cursor.execute(_FIRST_READ)
                 yield
             finally:
                 cursor.execute("ROLLBACK")
