@@ -42,6 +42,7 @@ from tasks.vocabulary import (
     READY,
     REVIEW,
 )
+from ventures.catalogue import COLUMN_KEYS
 from ventures.models import Venture
 
 PAGE = 50  # cards a column shows at first, and brings at a time
@@ -161,11 +162,17 @@ class Column:
     count_text: str
     places: list[Place]
     more: bool
+    limit: int | None = None  # of the venture whose board it is; unknown on the board of all and under a filter
+    may_limit: bool = False
     markup: str = ""  # of the cards, drawn by whoever shows the column
 
     @property
     def sign(self) -> str:
         return "paused" if self.key == "on_hold" else self.key
+
+    @property
+    def full(self) -> bool:
+        return self.limit is not None and self.count >= self.limit
 
     @property
     def drop_status(self) -> str:
@@ -219,7 +226,7 @@ class Board:
         label, statuses = COLUMNS[key]
         found = list(islice(self._places(key, after, limit + 1), limit + 1))
         count, text = self._count(statuses) if counted else (0, "")
-        return Column(key, label, count, text, found[:limit], len(found) > limit)
+        return self._limited(Column(key, label, count, text, found[:limit], len(found) > limit))
 
     def heads(self) -> list[Column]:
         """The columns without cards: true counts only."""
@@ -227,8 +234,13 @@ class Board:
         for key in self.keys:
             label, statuses = COLUMNS[key]
             count, text = self._count(statuses)
-            heads.append(Column(key, label, count, text, [], False))
+            heads.append(self._limited(Column(key, label, count, text, [], False)))
         return heads
+
+    def _limited(self, column: Column) -> Column:
+        if self.venture is not None and not self.filters.narrows and column.key in COLUMN_KEYS:
+            column.limit, column.may_limit = self.venture.wip_limits.get(column.key), True
+        return column
 
     def places_of(self, codes: Sequence[str]) -> list[Place]:
         """Where the tasks with these codes stand on this board; those that it does not show are missing."""

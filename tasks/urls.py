@@ -30,6 +30,7 @@ register_converter(TaskCode, "code")
 page_urls: list[URLPattern] = [
     path("", views.board),
     path("ventures/<slug:slug>/board", views.board),
+    path("ventures/<slug:slug>/limit", views.set_limit),
     path("board/cards", views.board_cards),
     path("board/column/<slug:key>", views.column_cards),
     path("rail", views.rail),

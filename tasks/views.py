@@ -23,11 +23,12 @@ from tasks.finding import find
 from tasks.models import Task
 from tasks.shell import Shell, may
 from tasks.vocabulary import COLUMNS, CONTEXT_KINDS, INBOX, OPEN, PRIORITIES, READY, STATUSES, STEP_STATES
+from ventures import catalogue
 
 MODULES = [
     "js/" + name
     for name in (
-        "board.js", "clock.js", "dialogs.js", "drafts.js", "drawer.js", "keys.js", "live.js", "menus.js", "move.js",
+        "board.js", "clock.js", "dialogs.js", "drafts.js", "drawer.js", "keys.js", "later.js", "live.js", "menus.js", "move.js",
         "news.js", "theme.js", "toasts.js", "watch.js", "wire.js",
     )
 ]  # fmt: skip
@@ -122,6 +123,16 @@ def move(request: PageRequest, code: str) -> HttpResponse:
     )  # fmt: skip
     shown = Board(forms.filters_from(request.GET, request.GET.get("board", "")))
     return _cards_answer(request, shown, [code])
+
+
+@page("POST", needs="operate")
+def set_limit(request: PageRequest, slug: str) -> HttpResponse:
+    """How many cards a column of the venture's board should hold; without a number, any."""
+    most = request.POST.get("most", "").strip()
+    if most and not (most.isdecimal() and len(most) < 9):
+        raise Invalid({"most": "Give a whole number, or none."})
+    catalogue.set_limit(request.actor, slug, request.POST.get("column", ""), int(most) if most else None)
+    return HttpResponse(status=204)
 
 
 def _path(slug: str) -> str:

@@ -34,6 +34,8 @@ CHANGEABLE = (
     "approval_required",
     "four_eyes",
 )
+COLUMN_KEYS = ("inbox", "ready", "assigned", "in_progress", "on_hold", "review", "done")
+LIMIT_MOST = 100_000
 GUARDS = ("approval_required", "four_eyes")  # who may start is not for agents to loosen  # fmt: skip
 
 
@@ -84,6 +86,22 @@ def change(actor: Actor, venture: Venture, changes: dict[str, Any], *, version: 
             "venture.changed", actor, venture=current.slug, title=current.name, data={"before": before, "after": after}
         )
     return current
+
+
+@log.verb
+def set_limit(actor: Actor, slug: str, column: str, most: int | None) -> Venture:
+    """How many cards a column should hold, the other limits left as they are; None takes it away.
+
+    A limit of In progress holds claims back, the others are only shown. Records venture.changed. Locks the venture's row.
+    """
+    _may_change(actor)
+    if column not in COLUMN_KEYS:
+        raise Invalid({"column": "There is no such column."})
+    if most is not None and not 1 <= most <= LIMIT_MOST:
+        raise Invalid({"most": f"Give a number from 1 to {LIMIT_MOST:,}, or none."})
+    current = Venture.objects.select_for_update(no_key=True).get(pk=by_slug(slug).pk)
+    limits = {key: number for key, number in current.wip_limits.items() if key != column}
+    return change(actor, current, {"wip_limits": limits if most is None else {**limits, column: most}})
 
 
 @log.verb

@@ -9,12 +9,12 @@ from rest_framework import serializers
 from mission_control.fields import Answer, Flag, Line, Matching, Named, StrictSerializer, Text, Usd, Whole
 from mission_control.money import to_usd
 from mission_control.strict_json import iso
+from ventures.catalogue import COLUMN_KEYS, LIMIT_MOST
 from ventures.models import LedgerEntry, Venture
 
 SLUG = r"[-a-zA-Z0-9_]{1,60}"
 PRIORITIES = dict(Venture.PRIORITIES)
 PRIORITY_WORDS = {**{label.lower(): rank for rank, label in PRIORITIES.items()}, "normal": 1, "critical": 3}
-COLUMN_KEYS = ("inbox", "ready", "assigned", "in_progress", "on_hold", "review", "done")
 NAMES = {"slug": "id", "budget": "capital_budget", "repository": "repo_url", "repo": "repo_url", "emoji": "icon"}
 READ_ONLY = (
     "capital_spent", "capital_reserved", "capital_left", "version", "created_at", "updated_at",
@@ -32,7 +32,7 @@ class Limits(serializers.DictField):
     """`{column: most cards}`; null takes a limit away."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(child=Whole(1, 100_000, allow_null=True), **{"required": False, **options})
+        super().__init__(child=Whole(1, LIMIT_MOST, allow_null=True), **{"required": False, **options})
 
     def to_internal_value(self, data: Any) -> dict[str, int]:
         limits = super().to_internal_value(data)

@@ -4,6 +4,7 @@ import "./menus.js";
 import "./dialogs.js";
 import "./drawer.js";
 import "./keys.js";
+import "./later.js";
 import "./watch.js";
 import "./news.js";
 import { start } from "./live.js";

@@ -16,6 +16,7 @@ from mission_control.models import Activity, Fleet
 from tasks import collaboration, transitions, views
 from tasks.models import Deliverable, Task
 from tests.conftest import a_task, claimed, fence, fresh
+from ventures import catalogue
 
 pytestmark = pytest.mark.django_db
 PART = {"HX-Request": "true"}
@@ -107,6 +108,7 @@ CHANGES = (
     ("/tasks/{}/dependencies/add", {"depends_on": "x"}), ("/tasks/{}/dependencies/remove", {"depends_on": "x"}),
     ("/fleet/freeze", {}), ("/fleet/thaw", {}), ("/agents/ada/keys", {"scopes": "work"}), ("/connect", {"name": "x"}),
     ("/agents/ada/keys/12345678/revoke", {}), ("/claim/token", {}),
+    ("/ventures/default/limit", {"column": "review", "most": "3"}),
 )  # fmt: skip
 
 
@@ -134,6 +136,34 @@ def test_a_change_is_not_made_by_looking(operator, ada, browser_of, path, _):
     assert answer.status_code in (404, 405, 200)
     assert fresh(task).version == task.version
     assert Task.objects.count() == 1
+
+
+def test_the_limit_of_a_column_is_shown_and_set_beside_its_count(operator, viewer, venture, browser_of):
+    catalogue.change(operator, venture, {"wip_limits": {"in_progress": 4}})
+    for n in range(2):
+        a_task(f"Task {n}", venture=venture, status="inbox")
+    client, address = browser_of(operator), f"/ventures/{venture.slug}"
+    assert client.post(f"{address}/limit", {"column": "inbox", "most": "2"}, headers=PART).status_code == 204
+    assert catalogue.by_slug(venture.slug).wip_limits == {"in_progress": 4, "inbox": 2}
+    shown = client.get(f"{address}/board").content.decode()
+    assert re.search(r'<button class="count count--limit count--full" type="button" data-limit="2"[^>]*>2 / 2<', shown)
+    assert re.search(r'<button class="count count--limit" type="button" data-limit="4"[^>]*>0 / 4<', shown)
+    assert "data-limit" not in client.get("/").content.decode()
+    seen = browser_of(viewer).get(f"{address}/board").content.decode()
+    assert '<span class="count count--full" title="2 tasks of at most 2">2 / 2</span>' in seen
+    assert client.post(f"{address}/limit", {"column": "inbox", "most": ""}, headers=PART).status_code == 204
+    assert catalogue.by_slug(venture.slug).wip_limits == {"in_progress": 4}
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [({"column": "inbox", "most": "0"}, "most"), ({"column": "inbox", "most": "-1"}, "most"),
+     ({"column": "inbox", "most": "100001"}, "most"), ({"column": "cancelled", "most": "3"}, "column")],
+)  # fmt: skip
+def test_a_limit_that_makes_no_sense_is_refused(fields, wrong, operator, venture, browser_of):
+    answer = browser_of(operator).post(f"/ventures/{venture.slug}/limit", fields, headers=PART)
+    assert (answer.status_code, answer.json()["details"][0]["field"]) == (400, wrong)
+    assert catalogue.by_slug(venture.slug).wip_limits == {}
 
 
 def test_a_new_task_names_itself_and_a_bad_one_its_field(operator, browser_of):
