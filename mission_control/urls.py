@@ -6,7 +6,16 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from agents.urls import api_urls as agent_calls
 from agents.urls import page_urls as agent_pages
-from mission_control import api, endpoints, health, loops_api, notifications_api, views, webhooks_api
+from mission_control import (
+    api,
+    endpoints,
+    health,
+    loops_api,
+    notifications_api,
+    people_views,
+    views,
+    webhooks_api,
+)
 from tasks.urls import api_urls as task_calls
 from tasks.urls import page_urls as task_pages
 from ventures.urls import api_urls as venture_calls
@@ -27,6 +36,14 @@ shell_pages: list[URLPattern] = [
     path("notifications/bell", views.bell),
     path("notifications/recent", views.recent_notifications),
     path("notifications/read", views.read_notifications),
+]
+settings_pages: list[URLPattern] = [
+    path("settings", views.settings_frame),
+    path("settings/users", people_views.users),
+    path("settings/users/list", people_views.list_part),
+    path("settings/users/<int:number>/role", people_views.change_role),
+    path("settings/users/<int:number>/deactivate", people_views.deactivate),
+    path("settings/users/<int:number>/reactivate", people_views.reactivate),
 ]
 fleet_calls: list[URLPattern] = [
     path("fleet/freeze", endpoints.resource(api.read_freeze, api.freeze)),
@@ -78,6 +95,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     *account_pages,
     *shell_pages,
+    *settings_pages,
     *agent_pages,
     *task_pages,
 ]

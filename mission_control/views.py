@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
-from mission_control import first_run, log, notifications
+from mission_control import first_run, log, notifications, settings_tabs
 from mission_control.actors import Actor, person
 from mission_control.errors import NotAllowed, NotThere
 from mission_control.forms import FirstAdminForm
@@ -163,6 +163,18 @@ def _recent(request: PageRequest) -> HttpResponse:
     ]  # fmt: skip
     unread = any(line["read_at"] is None for line in lines)
     return render(request, "mission_control/_notifications.html", {"lines": lines, "unread": unread})
+
+
+# ── the settings ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@page()
+def settings_frame(request: PageRequest) -> HttpResponse:
+    """On to the first tab that the person may open."""
+    tabs = settings_tabs.of(request.actor)
+    if not tabs:
+        raise NotAllowed("Your role has no settings.")
+    return redirect(tabs[0].path)
 
 
 # ── the first run ───────────────────────────────────────────────────────────────────────────────────────────────────

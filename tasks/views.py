@@ -12,7 +12,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import SafeString, mark_safe
 
 from agents.acting import act_for
-from mission_control import first_run, notifications
+from mission_control import first_run, notifications, settings_tabs
 from mission_control.actors import Actor, person
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.views import PageRequest, is_part, page
@@ -43,6 +43,7 @@ def shell_context(request: HttpRequest) -> dict[str, Any]:
         "shell": shell,
         "unread": SimpleLazyObject(lambda: notifications.unread(actor)),
         "may": may(actor),
+        "settings_tabs": settings_tabs.of(actor),
         "here": request.GET.get("here", request.path),
         "now_iso": SimpleLazyObject(lambda: iso(shell.moment)),
         "shell_modules": MODULES,

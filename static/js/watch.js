@@ -13,6 +13,7 @@ function names(event) {
   if (event.venture) touched.push(`venture:${event.venture}`);
   if (noun === "venture") touched.push("ventures");
   if (noun === "fleet") touched.push("fleet");
+  if (noun === "user" || noun === "login") touched.push("people");
   return touched;
 }
 
