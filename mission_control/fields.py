@@ -96,14 +96,23 @@ class Flag(serializers.BooleanField):
 class Usd(serializers.Field[int, Any, str, Any]):
     """An amount in USD as a number or a decimal string; integer micro-USD inside."""
 
+    signed = False
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"required": False, **options})
 
     def to_internal_value(self, data: Any) -> int:
         try:
-            return to_micro_usd(data)
+            return to_micro_usd(data, signed=self.signed)
         except ValueError as error:
             raise serializers.ValidationError(str(error)) from None
+
+
+@extend_schema_field({"oneOf": [{"type": "number"}, {"type": "string"}], "example": "-1.25"})
+class SignedUsd(Usd):
+    """An amount that may be negative."""
+
+    signed = True
 
 
 class Hours(serializers.DecimalField):

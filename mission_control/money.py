@@ -6,17 +6,20 @@ MICRO = 1_000_000
 MAX_MICRO_USD = 10**15  # a thousand million dollars: beyond it a report is a mistake
 
 
-def to_micro_usd(value: object) -> int:
-    """Integer micro-USD of a number or a decimal string. ValueError: not finite, negative, over six places, too large."""
+def to_micro_usd(value: object, *, signed: bool = False) -> int:
+    """Integer micro-USD of a number or a decimal string. ValueError: not finite, over six places, too large.
+
+    Negative too, unless it is `signed`.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise ValueError("Give an amount in USD as a number or a decimal string.")
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
         raise ValueError("Give an amount in USD as a number or a decimal string.") from None
-    if not amount.is_finite() or amount < 0:
-        raise ValueError("An amount is a finite number, zero or more.")
-    if amount > MAX_MICRO_USD // MICRO:
+    if not amount.is_finite() or (amount < 0 and not signed):
+        raise ValueError(f"An amount is a finite number{'' if signed else ', zero or more'}.")
+    if abs(amount) > MAX_MICRO_USD // MICRO:
         raise ValueError("That amount is too large.")
     micro = amount * MICRO
     if micro != micro.to_integral_value():

@@ -14,7 +14,8 @@ from tasks import handover, transitions
 from tasks.models import Session, Task
 from tasks.vocabulary import APPROVABLE
 
-WROTE = ("task.created", "task.updated", "context.shared", "plan.changed")  # what makes a text one's own
+# What makes a text one's own.
+WROTE = ("task.created", "task.updated", "context.shared", "context.removed", "plan.changed")
 
 
 @log.verb

@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from agents.models import Agent
 from mission_control import log, strict_json
 from mission_control.actors import Actor
-from mission_control.errors import Invalid, NotAllowed, Refused
+from mission_control.errors import Invalid, NotAllowed, NotThere, Refused
 from mission_control.models import Activity, User
 from tasks import leases, transitions
 from tasks.collaboration_models import ContextEntry, Note, Participant
@@ -110,6 +110,24 @@ def join(actor: Actor, code: str, role: str = "", *, fence: Fence | None = None)
     return row
 
 
+@log.verb
+def leave(actor: Actor, code: str, *, fence: Fence | None = None) -> None:
+    """The caller's agent takes part no longer. Records participant.left. NotThere: it did not. Locks the task."""
+    task, held = beside(actor, code, fence)
+    agent = actor.agent
+    if agent is None:
+        raise Invalid({"agent_id": "Say which agent leaves."})
+    row = task.participants.filter(agent=agent).first()
+    if row is None:
+        raise NotThere(f"{agent.slug} does not take part in this task.")
+    row.delete()
+    transitions.note(
+        task, "participant.left", actor, agent=agent.slug, message=row.role,
+        data={"role": row.role, "before": {"role": row.role}, "after": {"role": ""}},
+    )  # fmt: skip
+    extended(task, held)
+
+
 def participants(task: Task) -> list[str]:
     """The slugs of those who take part, in the order in which they joined."""
     return list(task.participants.order_by("id").values_list("agent__slug", flat=True))
@@ -174,6 +192,25 @@ def share(
     )  # fmt: skip
     extended(task, held)
     return entry
+
+
+@log.verb
+def take_back(actor: Actor, code: str, key: str, *, fence: Fence | None = None) -> None:
+    """Nothing stands under this key any longer. Records context.removed with what did. Locks the task.
+
+    NotThere: nothing stood there.
+    """
+    task, held = beside(actor, code, fence)
+    entry = task.context.filter(key=key).first()
+    if entry is None:
+        raise NotThere("Nothing is shared under this key.")
+    before = {"value": strict_json.write(entry.value).decode(), "kind": entry.kind}
+    entry.delete()
+    transitions.note(
+        task, "context.removed", actor, message=key, session=task.session_key if held else "",
+        data={"key": key, "before": before, "after": None},
+    )  # fmt: skip
+    extended(task, held)
 
 
 # ── private notes ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -88,6 +88,19 @@ def join(call: Call, code: str) -> Participant:
     return add_participant(call, code)
 
 
+@endpoint("POST", needs=WORK, takes=shape.LeaveIn, status=204, fenced=True)
+def leave(call: Call, code: str) -> None:
+    """Leave a task: take part no longer. What was said and shared stays."""
+    collaboration.leave(worker(call), code, fence=shown(call))
+
+
+@endpoint("DELETE", needs=WORK, status=204, fenced=True, title="Take an agent out of a task")
+def remove_participant(call: Call, code: str, slug: str) -> None:
+    """It takes part no longer: itself, or whoever may act for it."""
+    visible(call.actor, code)
+    collaboration.leave(act_for(call.actor, slug), code, fence=shown(call))
+
+
 @endpoint("POST", needs=WORK, takes=shape.SyncIn, gives=ActivityOut, name="activity", status=201, fenced=True)
 def sync(call: Call, code: str) -> Activity:
     """Post a checkpoint for all who take part."""
@@ -135,6 +148,12 @@ def share_context(call: Call, code: str) -> ContextEntry:
     """Say what everyone should know under a key. The latest wins; what stood there before stays in the log."""
     given = call.given
     return collaboration.share(worker(call), code, given["key"], given["value"], kind=given["kind"], fence=shown(call))
+
+
+@endpoint("DELETE", needs=WORK, status=204, fenced=True, title="Take shared context back")
+def remove_context(call: Call, code: str, key: str) -> None:
+    """Nothing stands under this key any longer. What stood there stays in the log."""
+    collaboration.take_back(call.actor, code, key, fence=shown(call))
 
 
 # ── private notes ───────────────────────────────────────────────────────────────────────────────────────────────────

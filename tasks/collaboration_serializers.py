@@ -32,6 +32,10 @@ class ParticipateIn(FenceIn):
     role = Line(60, help_text="In its own words; contributor when it says nothing.")
 
 
+class LeaveIn(FenceIn):
+    aliases = {**FenceIn.aliases, "agent": "agent_id"}
+
+
 class SyncIn(FenceIn):
     aliases = {**FenceIn.aliases, "text": "message", "checkpoint": "message", "summary": "message"}
     message = Text(10_000, required=True)

@@ -89,6 +89,9 @@ def _progressed(_: Activity, data: dict[str, Any]) -> str:
 
 
 def _spent(_: Activity, data: dict[str, Any]) -> str:
+    if data.get("kind") == "adjustment":
+        amount = data["amount_micro_usd"]
+        return f"corrected what was spent by {'−' if amount < 0 else ''}{dollars(abs(amount))}"
     tokens = data.get("tokens_in", 0) + data.get("tokens_out", 0)
     return f"spent {dollars(data.get('amount_micro_usd', 0))} and {tokens:,} tokens"
 
@@ -136,7 +139,9 @@ SENTENCES: dict[str, Callable[[Activity, dict[str, Any]], str]] = {
     "plan.changed": _planned,
     "comment.added": lambda a, d: "commented",
     "participant.joined": lambda a, d: f"joined as {d.get('role')}",
+    "participant.left": lambda a, d: "left" if a.actor == a.agent else f"took {a.agent} out of it",
     "context.shared": lambda a, d: f"shared {d.get('key')}",
+    "context.removed": lambda a, d: f"took back {d.get('key')}",
     "note.added": lambda a, d: "took a note",
     "checkpoint.posted": lambda a, d: "posted a checkpoint",
     "finding.shared": lambda a, d: f"shared a finding: {d['impact']}" if d.get("impact") else "shared a finding",
@@ -149,5 +154,7 @@ SAY_IT_ALL = {
     "deliverable.added",
     "deliverable.adopted",
     "participant.joined",
+    "participant.left",
     "context.shared",
+    "context.removed",
 }  # the message is in the sentence already

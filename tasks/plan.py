@@ -17,10 +17,10 @@ from tasks import leases, transitions
 from tasks.collaboration_models import PlanStep
 from tasks.leases import PLAIN, Fence
 from tasks.models import Task
-from tasks.vocabulary import IN_PROGRESS
+from tasks.transitions import steps_shown
+from tasks.vocabulary import IN_PROGRESS, STEPS_MOST
 from ventures.ledger import Spent
 
-STEPS_MOST = 200
 OVER = ("done", "skipped")
 
 
@@ -32,16 +32,10 @@ def write(actor: Actor, code: str, steps: Sequence[dict[str, Any]], *, fence: Fe
     steers or created the task. Locks the task.
     """
     task, held = _locked(actor, code, fence)
-    if len(steps) > STEPS_MOST:
-        raise Invalid({"steps": f"Use at most {STEPS_MOST} steps."})
-    if sum(step.get("state") == "running" for step in steps) > 1:
-        raise Invalid({"steps": "One step runs at a time."})
-    before = list(task.plan.all())
-    after = [
-        PlanStep(task=task, number=n, title=s["title"], state=s.get("state") or "pending", changed_at=task.db_now)
-        for n, s in enumerate(steps, start=1)
-    ]
-    if _shown(before) != _shown(after):
+    before, after = list(task.plan.all()), transitions.planned(steps, task.db_now)
+    for step in after:
+        step.task = task
+    if steps_shown(before) != steps_shown(after):
         task.plan.all().delete()
         PlanStep.objects.bulk_create(after)
         _told(actor, task, "written", before, after, after)
@@ -167,9 +161,5 @@ def _told(
             writes["progress_step"] = current.title
     transitions.note(
         task, "plan.changed", actor, session=task.session_key, message=current.title if current else "", writes=writes,
-        data={"how": how, "before": {"steps": _shown(before)}, "after": {"steps": _shown(after)}},
+        data={"how": how, "before": {"steps": steps_shown(before)}, "after": {"steps": steps_shown(after)}},
     )  # fmt: skip
-
-
-def _shown(steps: Iterable[PlanStep]) -> list[dict[str, Any]]:
-    return [{"number": step.number, "title": step.title, "state": step.state} for step in steps]

@@ -1,64 +1,31 @@
-"""The calls on the plan of a task, with what they take and give. Not: rules (plan.py)."""
+"""The calls on the plan of a task, with what they take and give. Not: rules (plan.py), a single step (plan_serializers.py)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from mission_control.endpoints import WORK, Call, endpoint
 from mission_control.errors import Invalid
-from mission_control.fields import Answer, Line, Named, StrictSerializer
+from mission_control.fields import Answer, Line
 from mission_control.strict_json import iso
 from tasks import plan
 from tasks.api import shown, worker
 from tasks.collaboration_models import PlanStep
 from tasks.models import Task
-from tasks.plan import OVER, STEPS_MOST
+from tasks.plan import OVER
+from tasks.plan_serializers import STEP_NAMES, state_field, steps_field
 from tasks.serializers import FenceIn
 from tasks.transitions import visible
-from tasks.vocabulary import STEP_STATES, step_state_named
-
-STEP_NAMES = {"text": "title", "content": "title", "name": "title", "description": "title", "status": "state"}
-
-
-def state_field() -> Named:
-    return Named(step_state_named, help_text=f"One of {', '.join(STEP_STATES)}, or a word for it.")
-
-
-class StepIn(StrictSerializer):
-    aliases = STEP_NAMES
-    read_only_names = ("id", "number", "changed_at")
-    title = Line(500, required=True)
-    state = state_field()
-
-
-@extend_schema_field(
-    {
-        "oneOf": [
-            {"type": "string", "minLength": 1, "maxLength": 500},
-            {
-                "type": "object", "required": ["title"], "additionalProperties": False,
-                "properties": {"title": {"type": "string", "minLength": 1, "maxLength": 500}, "state": {"type": "string"}},
-            },
-        ]
-    }
-)  # fmt: skip
-class StepField(serializers.Field[dict[str, Any], Any, Any, Any]):
-    """A step as an object, or its title alone."""
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        return dict(StepIn().run_validation({"title": data} if isinstance(data, str) else data))
+from tasks.vocabulary import STEP_STATES
 
 
 class PlanIn(FenceIn):
     """The whole plan as it now stands, or one more step at its end."""
 
     aliases = {**FenceIn.aliases, **STEP_NAMES, "plan": "steps", "checklist": "steps", "items": "steps"}
-    steps = serializers.ListField(
-        child=StepField(), required=False, max_length=STEPS_MOST, help_text="In place of the steps there were."
-    )
+    steps = steps_field("In place of the steps there were.")
     title = Line(500, blank=False, help_text="Of one more step.")
     state = state_field()
 

@@ -31,6 +31,7 @@ from mission_control.models import Activity
 from mission_control.strict_json import iso
 from tasks import vocabulary
 from tasks.models import Deliverable, Session, Task
+from tasks.plan_serializers import steps_field
 from tasks.shapes import EXECUTION_STATES, Around, session_shape, task_shape
 from tasks.vocabulary import BLOCK_KINDS, DELIVERABLE_TYPES, PRIORITIES, SESSION_TYPES, STATUSES
 
@@ -80,7 +81,7 @@ TASK_NAMES = {
     "due_date": "deadline", "parent_task_id": "parent", "parent_id": "parent",
     "created_by_agent_id": "created_by", "capabilities": "required_capabilities", "criteria": "success_criteria",
     "approval_required": "needs_approval", "requires_approval": "needs_approval",
-    "openclaw_session_id": "session_key", "updated_by_agent_id": "agent_id",
+    "openclaw_session_id": "session_key", "updated_by_agent_id": "agent_id", "checklist": "plan", "steps": "plan",
 }  # fmt: skip
 TASK_READ_ONLY = (
     "id", "execution_state", "holder", "held_by", "session_locked_at", "lease_expires_at", "heartbeat_at", "blockers_open",
@@ -174,6 +175,7 @@ class TaskIn(TaskFields):
     title = Line(500, required=True)
     depends_on = serializers.ListField(child=Code(required=True), required=False, max_length=100)
     created_by = Line(60, help_text="The caller, or an agent that it may act for.")
+    plan = steps_field("Its checklist: titles, or objects with title and state.")
 
 
 class TaskChange(TaskFields):

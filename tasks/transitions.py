@@ -52,6 +52,7 @@ from tasks.vocabulary import (
     READY,
     REVIEW,
     STATUSES,
+    STEPS_MOST,
 )
 from ventures import catalogue, ledger
 from ventures.ledger import Spent
@@ -107,8 +108,8 @@ def create_many(actor: Actor, many: Sequence[dict[str, Any]]) -> list[Task]:
     """Up to 500 tasks in one transaction. Each records task.created. Needs the ability to orchestrate.
 
     Fields as on Task, with `venture` (Venture), `assignee` (Agent), `parent` (Task), `depends_on` (list of Task) as
-    objects and `status` inbox, ready or assigned, or none: the venture's intake. `created_by` is an Agent in whose name
-    the caller creates it. Locks the prerequisites.
+    objects and `status` inbox, ready or assigned, or none: the venture's intake. `plan` is a list of steps as
+    plan.write takes it. `created_by` is an Agent in whose name the caller creates it. Locks the prerequisites.
     """
     if not actor.can("orchestrate"):
         raise NotAllowed("This key may not create tasks: it needs the scope orchestrate.", code="scope_missing")
@@ -119,12 +120,13 @@ def create_many(actor: Actor, many: Sequence[dict[str, Any]]) -> list[Task]:
     prerequisites = {
         task.pk: task for task in Task.objects.filter(pk__in=wanted).select_for_update(no_key=True).order_by("pk")
     }
-    tasks, edges = [], []
+    tasks, edges, steps = [], [], {}
     lanes: dict[Any, Lane] = {}
     default = catalogue.default() if any(not fields.get("venture") for fields in many) else None
     for place, given in enumerate(many):
         fields = {**given, "venture": given.get("venture") or default}
         named = {task.pk for task in fields.pop("depends_on", None) or ()}
+        steps[place] = planned(fields.pop("plan", None) or (), now, "plan")
         before = [prerequisites[pk] for pk in sorted(named) if pk in prerequisites]
         task = _built(actor, now, place, fields, blockers=sum(1 for other in before if other.status != DONE))
         queue = (task.venture_id, task.assignee_id, *sorted(set(task.required_capabilities)))
@@ -133,8 +135,12 @@ def create_many(actor: Actor, many: Sequence[dict[str, Any]]) -> list[Task]:
         edges += [Dependency(task=task, depends_on=other) for other in before]
     _insert(tasks)
     Dependency.objects.bulk_create(edges)
-    for task in tasks:
-        _record(task, "task.created", actor, status_to=task.status, data={"after": _shown(task, EDITABLE)})
+    for place, task in enumerate(tasks):
+        for step in steps[place]:
+            step.task = task
+        after = {**_shown(task, EDITABLE), **({"plan": steps_shown(steps[place])} if steps[place] else {})}
+        _record(task, "task.created", actor, status_to=task.status, data={"after": after})
+    PlanStep.objects.bulk_create([step for place in steps for step in steps[place]], batch_size=BATCH)
     return tasks
 
 
@@ -163,6 +169,23 @@ def _built(actor: Actor, now: Any, place: int, fields: dict[str, Any], blockers:
     task.status, task.offered = status, is_offered(task, status)
     task.sort_key = sort_key_at(now, task.priority, place)
     return task
+
+
+def planned(steps: Sequence[dict[str, Any]], moment: Any, field: str = "steps") -> list[PlanStep]:
+    """Steps as they are given, numbered, not saved and without their task. Invalid: too many, or two that run."""
+    if len(steps) > STEPS_MOST:
+        raise Invalid({field: f"Use at most {STEPS_MOST} steps."})
+    if sum(step.get("state") == "running" for step in steps) > 1:
+        raise Invalid({field: "One step runs at a time."})
+    return [
+        PlanStep(number=n, title=step["title"], state=step.get("state") or "pending", changed_at=moment)
+        for n, step in enumerate(steps, start=1)
+    ]
+
+
+def steps_shown(steps: Iterable[PlanStep]) -> list[dict[str, Any]]:
+    """Steps as the log keeps them."""
+    return [{"number": step.number, "title": step.title, "state": step.state} for step in steps]
 
 
 def _insert(tasks: list[Task]) -> None:

@@ -400,6 +400,18 @@ def add_participant(request: PageRequest, code: str) -> HttpResponse:
 
 
 @page("POST", needs="orchestrate")
+def remove_participant(request: PageRequest, code: str) -> HttpResponse:
+    collaboration.leave(act_for(request.actor, forms.printable(request.POST.get("agent", ""))), code)
+    return _drawer_answer(request, code)
+
+
+@page("POST", needs="orchestrate")
+def remove_context(request: PageRequest, code: str) -> HttpResponse:
+    collaboration.take_back(request.actor, code, forms.said_line(request.POST, "key", KEY))
+    return _drawer_answer(request, code)
+
+
+@page("POST", needs="orchestrate")
 def take_note(request: PageRequest, code: str) -> HttpResponse:
     collaboration.take_note(request.actor, code, forms.said(request.POST, "note", SAID))
     return _drawer_answer(request, code)

@@ -33,6 +33,7 @@ PRIORITY_WORDS = {**{word: rank for rank, word in PRIORITIES.items()}, "normal":
 BLOCK_KINDS = ("needs_input", "dependency", "capability", "transient")
 DELIVERABLE_TYPES = ("file", "url", "artifact")
 SESSION_TYPES = ("primary", "subagent", "persistent")
+STEPS_MOST = 200
 STEP_STATES = ("pending", "running", "done", "failed", "skipped")
 STEP_WORDS = {
     "todo": "pending", "open": "pending", "not_started": "pending",
@@ -120,7 +121,7 @@ KINDS = (
     "task.expired", "task.failed", "task.blocked", "task.unblocked", "task.paused", "task.resumed", "task.completed",
     "task.accepted", "task.returned", "task.cancelled", "task.reopened", "task.retried", "task.deleted", "task.approved", "task.rated",
     "dependency.added", "dependency.removed", "deliverable.added", "deliverable.adopted", "activity.logged",
-    "plan.changed", "comment.added", "participant.joined", "context.shared", "note.added", "checkpoint.posted", "finding.shared",
+    "plan.changed", "comment.added", "participant.joined", "participant.left", "context.shared", "context.removed", "note.added", "checkpoint.posted", "finding.shared",
     "session.started", "session.updated", "session.ended", "agent.registered", "agent.claimed", "agent.changed",
     "agent.seen_again", "agent.went_offline", "venture.created", "venture.changed", "cost.recorded", "fleet.frozen",
     "fleet.thawed", "fleet.restored", "fleet.moved", "log.pruned", "user.created", "user.changed", "user.deleted",

@@ -63,10 +63,11 @@ WHO: dict[tuple[str, str], set[str]] = {
     ("PATCH", "tasks/{code}/plan/{number}"): WORKERS,
     ("GET", "tasks/{code}/comments"): READERS, ("POST", "tasks/{code}/comments"): WORKERS,
     ("GET", "tasks/{code}/participants"): READERS, ("POST", "tasks/{code}/participants"): WORKERS,
-    ("POST", "tasks/{code}/join"): WORKERS, ("POST", "tasks/{code}/sync"): WORKERS,
+    ("DELETE", "tasks/{code}/participants/{slug}"): STEERERS,
+    ("POST", "tasks/{code}/join"): WORKERS, ("POST", "tasks/{code}/leave"): WORKERS, ("POST", "tasks/{code}/sync"): WORKERS,
     ("POST", "tasks/{code}/discover"): WORKERS,
     ("GET", "tasks/{code}/context"): READERS, ("POST", "tasks/{code}/context"): WORKERS,
-    ("GET", "tasks/{code}/context/{key}"): READERS,
+    ("GET", "tasks/{code}/context/{key}"): READERS, ("DELETE", "tasks/{code}/context/{key}"): WORKERS,
     ("GET", "tasks/{code}/notes"): READERS, ("POST", "tasks/{code}/notes"): WORKERS,
     **{("GET", f"tasks/{{code}}/{name}"): READERS for name in ("context.yaml", "progress.jsonl", "notes.md", "archive.tar.gz")},
     ("POST", "tasks/{code}/usage"): WORKERS, ("POST", "usage"): WORKERS,
@@ -90,6 +91,7 @@ WHO: dict[tuple[str, str], set[str]] = {
             ("GET", name): READERS, ("POST", name): WORKERS, ("PATCH", name): WORKERS, ("DELETE", name): WORKERS,
             ("GET", f"{name}/{{slug}}"): READERS, ("PATCH", f"{name}/{{slug}}"): CREATORS,
             ("DELETE", f"{name}/{{slug}}"): CREATORS, ("GET", f"{name}/{{slug}}/ledger"): READERS,
+            ("POST", f"{name}/{{slug}}/ledger"): WORKERS,
             ("POST", f"{name}/{{slug}}/join"): WORKERS, ("GET", f"{name}/{{slug}}/members"): READERS,
         }.items()
     },
@@ -253,5 +255,5 @@ def _valid(route: Route, task: Any) -> Any:
         "sessions": {"session_key": "x"}, "approve": {"hash": "0" * 64}, "feedback": {"quality": 3, "timeliness": 3},
         "plan": {"title": "x"}, "{number}": {"title": "x"}, "comments": {"text": "x"}, "notes": {"text": "x"}, "sync": {"message": "x"}, "discover": {"message": "x"},
         "context": {"key": "x", "value": 1}, "dependencies": {"depends_on": task.code}, "{code}": {"title": "x"}, "{key}": {"summary": "x"},
-        "{slug}": {"name": "x"},
+        "{slug}": {"name": "x"}, "ledger": {"amount": 1, "note": "x"},
     }.get(last, {})  # fmt: skip

@@ -9,7 +9,7 @@ from mission_control.endpoints import STEER, Call, endpoint
 from mission_control.errors import Invalid, NotThere
 from mission_control.paging import Page, page
 from mission_control.query import CURSOR, LIMIT, Param, Query, line, one_of, ordering, several
-from ventures import catalogue
+from ventures import catalogue, ledger
 from ventures import serializers as shape
 from ventures.models import LedgerEntry, Venture
 
@@ -90,6 +90,19 @@ def list_entries(call: Call, slug: str) -> Page:
         if call.query.get(name):
             entries = entries.filter(**{name: call.query[name]})
     return page(entries, call.query, orders={"at": None}, default="-at", bare=call.bare)
+
+
+@endpoint(
+    "POST", needs=STEER, takes=shape.AdjustmentIn, gives=shape.EntryOut, name="entry", status=201,
+    title="Correct what a venture has spent",
+)  # fmt: skip
+def add_entry(call: Call, slug: str) -> LedgerEntry:
+    """Add an adjustment, positive or negative, with a note that says why. What a task costs is told by /usage."""
+    given = call.given
+    venture = visible(call.actor, slug)
+    return ledger.adjust(
+        call.actor, venture, given["amount"], note=given["note"], request_id=given.get("request_id") or None
+    )
 
 
 def visible(actor: Actor, slug: str) -> Venture:

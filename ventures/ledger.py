@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from mission_control import log, sql
 from mission_control.actors import Actor
-from ventures.models import LedgerEntry
+from mission_control.errors import Invalid, NotAllowed, Refused
+from ventures.models import LedgerEntry, Venture
 
 _NOW = {"postgresql": "now()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"}
 
@@ -75,6 +76,46 @@ def book(
             },
         )  # fmt: skip
     return True
+
+
+@log.verb
+def adjust(
+    actor: Actor, venture: Venture, amount_micro_usd: int, *, note: str, request_id: str | None = None
+) -> LedgerEntry:
+    """Correct what a venture has spent, by more or by less. By an operator. Records cost.recorded.
+
+    A `request_id` that was booked before is not booked again: its line is returned. Refused `below_zero`: less than
+    nothing would be spent. Locks the venture's row.
+    """
+    if not actor.can("operate"):
+        raise NotAllowed("Only an operator corrects the ledger.")
+    if not amount_micro_usd:
+        raise Invalid({"amount": "Give an amount."})
+    Venture.objects.select_for_update(no_key=True).get(pk=venture.pk)
+    if request_id and (booked := LedgerEntry.objects.filter(request_id=request_id).first()):
+        if (booked.venture, booked.kind) != (venture.slug, "adjustment"):
+            raise Refused("This request_id stands for another line of the ledger.", code="request_id_taken")
+        return booked
+    if not sql.change(
+        "UPDATE ventures_venture SET capital_spent_micro_usd = capital_spent_micro_usd + %s"
+        " WHERE slug = %s AND capital_spent_micro_usd + %s >= 0",
+        [amount_micro_usd, venture.slug, amount_micro_usd],
+    ):
+        raise Refused("That would leave less than nothing spent.", code="below_zero")
+    entry = LedgerEntry(
+        venture=venture.slug, agent=actor.agent.slug if actor.agent else "", kind="adjustment",
+        amount_micro_usd=amount_micro_usd, note=note, request_id=request_id, at=log.now(),
+    )  # fmt: skip
+    try:
+        with log.step():
+            entry.save(force_insert=True)
+    except IntegrityError:  # another venture's report of the same id came first
+        raise Refused("This request_id stands for another line of the ledger.", code="request_id_taken") from None
+    log.record(
+        "cost.recorded", actor, venture=venture.slug, message=note,
+        data={"kind": "adjustment", "amount_micro_usd": amount_micro_usd},
+    )  # fmt: skip
+    return entry
 
 
 def difference(total: Spent, *, task: str, agent: str, attempt: int) -> Spent:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from mission_control.fields import Answer, Flag, Line, Matching, Named, StrictSerializer, Text, Usd, Whole
+from mission_control.fields import Answer, Flag, Line, Matching, Named, SignedUsd, StrictSerializer, Text, Usd, Whole
 from mission_control.money import to_usd
 from mission_control.strict_json import iso
 from ventures.catalogue import COLUMN_KEYS, LIMIT_MOST
@@ -122,6 +122,14 @@ class VentureOut(Answer):
             "wip_limits": thing.wip_limits, "max_failures": thing.max_failures, "version": thing.version,
             "created_at": iso(thing.created_at),
         }  # fmt: skip
+
+
+class AdjustmentIn(StrictSerializer):
+    read_only_names = ("id", "venture", "at", "agent")
+    kind = serializers.ChoiceField(choices=("adjustment",), required=False, default="adjustment")
+    amount = SignedUsd(required=True)
+    note = Line(500, required=True, help_text="Why.")
+    request_id = Line(255)
 
 
 class EntryOut(Answer):

@@ -3,7 +3,7 @@
 import pytest
 
 from mission_control.models import Activity, User
-from tasks import collaboration, transitions
+from tasks import approvals, collaboration, handover, transitions
 from tasks.collaboration_models import ContextEntry, Note
 from tests.conftest import DIRECTOR, a_task, an_agent, claimed, fresh
 
@@ -160,6 +160,26 @@ def test_who_may_not_see_the_task_cannot_be_made_to_take_part(api_of, operator, 
     assert (refused.status_code, refused.json()["code"]) == (409, "not_joined")
 
 
+def test_who_takes_part_leaves_and_the_log_says_as_what_it_did(api_of, ada, bob, operator, viewer):
+    task = a_task()
+    for actor in (ada, bob):
+        collaboration.join(actor, task.code, "reviewer")
+    path = f"/tasks/{task.code}/participants"
+    assert api_of(ada).delete(f"{path}/bob").status_code == 403
+    assert api_of(viewer).delete(f"{path}/bob").status_code == 403
+    assert api_of(ada).post(f"/tasks/{task.code}/leave").status_code == 204
+    line = newest("participant.left")
+    assert (line.agent, line.actor, line.data) == (
+        "ada", "ada", {"role": "reviewer", "before": {"role": "reviewer"}, "after": {"role": ""}},
+    )  # fmt: skip
+    assert api_of(ada).post(f"/tasks/{task.code}/leave").status_code == 404
+    assert api_of(operator).post(f"/tasks/{task.code}/leave").json()["details"][0]["field"] == "agent_id"
+    assert api_of(operator).delete(f"{path}/bob").status_code == 204
+    assert (newest("participant.left").agent, newest("participant.left").actor) == ("bob", "olivia")
+    assert api_of(ada).get(path).json()["participants"] == []
+    assert collaboration.sync(ada, task.code, "Who hears?").data == {"participants": []}
+
+
 def test_checkpoints_and_findings_name_who_takes_part(api_of, ada, bob):
     task = a_task()
     for actor in (bob, ada):
@@ -198,6 +218,30 @@ def test_one_entry_is_read_by_its_key(api_of, ada):
     client.post(f"/tasks/{task.code}/context", {"key": "api/v2 url", "value": None})
     assert client.get(f"/tasks/{task.code}/context/api/v2%20url").json()["entry"]["value"] is None
     assert client.get(f"/tasks/{task.code}/context/other").status_code == 404
+
+
+def test_what_was_shared_is_taken_back_and_the_log_keeps_it(api_of, ada, bob):
+    task = a_task()
+    path = f"/tasks/{task.code}/context"
+    api_of(ada).post(path, {"key": "api/v2", "value": {"weight": 1.5}, "kind": "decision"})
+    assert api_of(bob).delete(f"{path}/api/v2").status_code == 204
+    line = newest("context.removed")
+    assert (line.actor, line.data) == (
+        "bob", {"key": "api/v2", "before": {"value": '{"weight":1.5}', "kind": "decision"}, "after": None},
+    )  # fmt: skip
+    assert api_of(ada).get(path).json()["entries"] == []
+    assert api_of(bob).delete(f"{path}/api/v2").status_code == 404
+    assert Activity.objects.filter(kind="context.removed").count() == 1
+    changes = api_of(ada).get(f"/audit?task={task.code}&kind=context.removed").json()["entries"][0]["changes"]
+    assert changes, "the audit trail tells what stood there"
+
+
+def test_taking_context_back_takes_the_approval_of_it_back(operator, ada):
+    task = a_task(needs_approval=True)
+    collaboration.share(ada, task.code, "unit", "cm")
+    approvals.approve_start(operator, task.code, handover.digest(fresh(task)))
+    collaboration.take_back(ada, task.code, "unit")
+    assert fresh(task).approved_at is None
 
 
 def test_the_same_value_again_is_not_told_twice(api_of, ada, bob):

@@ -5,6 +5,7 @@ import pytest
 from mission_control.models import Activity
 from tasks import plan, transitions
 from tasks.collaboration_models import PlanStep
+from tasks.models import Task
 from tests.conftest import DIRECTOR, a_task, claimed, fence, fresh
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +41,36 @@ def test_a_plan_is_written_whole_and_read_with_its_current_step(api_of, ada):
     line = newest("plan.changed")
     assert (line.message, line.data["how"], line.data["before"]) == ("Write", "written", {"steps": []})
     assert line.data["after"]["steps"][1] == {"number": 2, "title": "Write", "state": "running"}
+
+
+def test_a_task_is_created_with_its_plan(api_of, orchestrator):
+    client = api_of(orchestrator)
+    steps = ["Measure", {"title": "Write", "state": "doing"}, {"text": "Proofread"}]
+    code = client.post("/tasks", {"title": "Guide", "checklist": steps}).json()["task"]["id"]
+    plan = client.get(f"/tasks/{code}/plan").json()["plan"]
+    assert [(step["id"], step["title"], step["state"]) for step in plan["steps"]] == [
+        (1, "Measure", "pending"), (2, "Write", "running"), (3, "Proofread", "pending"),
+    ]  # fmt: skip
+    line = Activity.objects.get(task=code)
+    assert (line.kind, [step["title"] for step in line.data["after"]["plan"]]) == (
+        "task.created",
+        ["Measure", "Write", "Proofread"],
+    )
+    many = client.post("/tasks", [{"title": "One", "plan": ["a"]}, {"title": "Two"}, {"title": "Three", "plan": ["b"]}])
+    codes = [task["id"] for task in many.json()["tasks"]]
+    assert [client.get(f"/tasks/{code}/plan").json()["plan"]["total"] for code in codes] == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["Measure", [""], [{"state": "done"}], [{"title": "a", "state": "running"}] * 2, ["a"] * 201, [5]],
+    ids=range(6),
+)
+def test_a_task_with_a_wrong_plan_is_not_created(wrong, api_of, orchestrator):
+    refused = api_of(orchestrator).post("/tasks", {"title": "Guide", "plan": wrong})
+    assert refused.status_code == 400
+    assert refused.json()["details"][0]["field"].startswith("plan")
+    assert not Task.objects.exists()
 
 
 def test_the_same_plan_again_is_not_told_twice(api_of, ada):

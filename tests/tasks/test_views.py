@@ -415,6 +415,20 @@ def test_lines_of_one_sort_are_shown_alone(operator, ada, browser_of):
     assert shown == {"spoken": 0, "status": 3, "results": 2, "nonsense": 5, "": 5}
 
 
+def test_a_person_takes_an_agent_out_and_context_back(operator, viewer, ada, browser_of):
+    task = a_task()
+    collaboration.join(ada, task.code, "writer")
+    collaboration.share(ada, task.code, "tone", "Calm")
+    for path, fields in (("participants", {"agent": "ada"}), ("context", {"key": "tone"})):
+        address = f"/tasks/{task.code}/{path}/remove"
+        assert browser_of(viewer).post(address, fields, headers=PART).status_code == 403
+        drawer = browser_of(operator).post(address, {**fields, "tab": "context"}, headers=PART)
+        assert drawer.status_code == 200
+        assert browser_of(operator).post(address, fields, headers=PART).status_code == 404
+    shown = drawer.content.decode()
+    assert "No agent has joined" in shown and "Nothing is shared yet" in shown
+
+
 def test_a_person_lets_an_agent_take_part(operator, viewer, ada, bob, browser_of, closed):
     task, hidden = a_task(), a_task(venture=closed)
     for code, agent, status in ((task.code, "bob", 200), (hidden.code, "bob", 409), (task.code, "nobody", 404)):

@@ -6,6 +6,7 @@ from django.db import IntegrityError, transaction
 from mission_control import log
 from mission_control.actors import system
 from mission_control.models import Activity
+from tasks import invariants
 from ventures import catalogue, ledger
 from ventures.ledger import Spent
 from ventures.models import LedgerEntry, Venture
@@ -66,3 +67,47 @@ def test_a_refused_unit_books_nothing():
         raise ZeroDivisionError
     assert not LedgerEntry.objects.exists()
     assert Venture.objects.get(slug="default").capital_spent_micro_usd == 0
+
+
+# ── corrections ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_operator_corrects_what_was_spent_by_more_or_by_less(api_of, operator, venture):
+    book(Spent(2_000_000), venture="apollo")
+    client = api_of(operator)
+    made = client.post("/ventures/apollo/ledger", {"amount": "-1.25", "note": "Refunded", "request_id": "refund-1"})
+    assert made.status_code == 201
+    entry = made.json()["entry"]
+    assert (entry["kind"], entry["amount"], entry["note"]) == ("adjustment", "-1.25", "Refunded")
+    assert client.get("/ventures/apollo").json()["venture"]["capital_spent"] == "0.75"
+    assert client.get("/projects/apollo/ledger?kind=adjustment").json()["entries"] == [entry]
+    line = Activity.objects.get(kind="cost.recorded")
+    assert (line.actor, line.venture, line.message, line.data) == (
+        "olivia", "apollo", "Refunded", {"kind": "adjustment", "amount_micro_usd": -1_250_000},
+    )  # fmt: skip
+    again = client.post("/ventures/apollo/ledger", {"amount": "-1.25", "note": "Refunded", "request_id": "refund-1"})
+    assert again.json()["entry"] == entry, "the same report is booked once"
+    client.post("/ventures/apollo/ledger", {"amount": 0.5, "note": "Forgotten"})
+    assert client.get("/ventures/apollo").json()["venture"]["capital_spent"] == "1.25"
+    assert invariants.broken(["money_adds_up"]) == {"money_adds_up": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"amount": "-2.01", "note": "x"}, 409, "below_zero"), ({"amount": 0, "note": "x"}, 400, "invalid"),
+        ({"amount": "1"}, 400, "invalid"), ({"amount": "1", "note": "x", "kind": "cost"}, 400, "invalid"),
+        ({"amount": "a", "note": "x"}, 400, "invalid"), ({"amount": "0.0000001", "note": "x"}, 400, "invalid"),
+        ({"amount": "1", "note": "x", "request_id": "taken"}, 409, "request_id_taken"),
+    ],
+)  # fmt: skip
+def test_a_correction_that_cannot_be_is_refused(body, status, code, api_of, operator, venture):
+    book(Spent(2_000_000), venture="apollo", request_id="taken")
+    refused = api_of(operator).post("/ventures/apollo/ledger", body)
+    assert (refused.status_code, refused.json()["code"]) == (status, code)
+    assert LedgerEntry.objects.count() == 1
+
+
+def test_who_does_not_operate_corrects_nothing(api_of, orchestrator, lead, viewer, venture):
+    for actor in (orchestrator, lead, viewer):
+        assert api_of(actor).post("/ventures/apollo/ledger", {"amount": 1, "note": "x"}).status_code == 403
