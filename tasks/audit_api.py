@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import F, Q
 from rest_framework import serializers
 
 from mission_control import sight
@@ -14,6 +13,7 @@ from mission_control.models import Activity
 from mission_control.paging import Page
 from mission_control.query import Param, Query, line
 from tasks.api import LOG_FILTERS, log_page
+from tasks.audit import TOLD, changes
 from tasks.serializers import ActivityOut
 
 
@@ -40,16 +40,6 @@ class AuditOut(Answer):
         return {**{name: shape[name] for name in names}, "changes": changes(thing)}
 
 
-def changes(entry: Activity) -> list[dict[str, Any]]:
-    """Field by field what a line of the log changed; a value is null where there was none."""
-    found = {side: entry.data.get(side) for side in ("before", "after")}
-    before, after = (value if isinstance(value, dict) else {"value": value} for value in found.values())
-    if entry.status_from != entry.status_to:
-        before, after = {**before, "status": entry.status_from or None}, {**after, "status": entry.status_to or None}
-    names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
-    return [{"field": name, "before": before.get(name), "after": after.get(name)} for name in names]
-
-
 @endpoint(
     "GET", gives=AuditOut, name="entries", paged=True, title="What was changed, by whom",
     also={410: "The log begins later than `since`."},
@@ -61,5 +51,4 @@ def changes(entry: Activity) -> list[dict[str, Any]]:
 )  # fmt: skip
 def audit(call: Call) -> Page:
     """Every change with before and after, newest first. It outlives what it tells of."""
-    told = Q(data__has_any_keys=["before", "after"]) | ~Q(status_from=F("status_to"))
-    return log_page(call, Activity.objects.filter(sight.visible_lines(call.actor)).filter(told))
+    return log_page(call, Activity.objects.filter(sight.visible_lines(call.actor)).filter(TOLD))

@@ -23,6 +23,7 @@ from tasks.leases import PLAIN, Fence
 from tasks.models import Task
 
 MENTIONS_MOST = 50
+NAMES_MOST = 8  # offered to who writes "@"
 VALUE_MOST = 64_000  # characters of JSON: it goes into the log and to every open door
 ROLE = "contributor"
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
@@ -66,6 +67,19 @@ def mentioned(text: str, task: Task) -> list[str]:
     known.update({name: name for name in people})
     found = (next((known[form] for form in _forms(word) if form in known), "") for word in words)
     return [name for name in dict.fromkeys(found) if name][:MENTIONS_MOST]
+
+
+def mentionable(task: Task, words: str) -> list[tuple[str, str]]:
+    """At most NAMES_MOST agents and people that can be mentioned here, the name to write and the name to read of each.
+
+    Those whose name, or a word of it, begins with `words`, in any case.
+    """
+    agents = _who_sees(task).values_list("slug", "name").order_by("slug")
+    people = User.objects.filter(is_active=True).values_list("username").order_by("username")
+    if words:
+        agents = agents.filter(Q(slug__istartswith=words) | Q(name__istartswith=words) | Q(name__icontains=f" {words}"))
+        people = people.filter(username__istartswith=words)
+    return [*((name, name) for (name,) in people[:NAMES_MOST]), *agents[:NAMES_MOST]][:NAMES_MOST]
 
 
 def _forms(word: str) -> list[str]:

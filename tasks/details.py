@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -19,19 +19,24 @@ from mission_control.errors import NotThere
 from mission_control.figures import compact, dollars
 from mission_control.markdown import rendered
 from mission_control.models import Activity
-from tasks import collaboration, explain, handover, transitions
+from mission_control.money import to_usd
+from tasks import audit, collaboration, explain, handover, transitions
+from tasks.audit import AuditLine
 from tasks.board import reason_of
 from tasks.collaboration_models import ContextEntry, Note, PlanStep
 from tasks.feed import SPOKEN, Line, line
+from tasks.gate_steps import Step, step
+from tasks.graph import Graph, around
 from tasks.models import Deliverable, Session, Task
 from tasks.plan import OVER
+from tasks.preview import Preview, kind_shown, preview
 from tasks.revealing import revealed
 from tasks.vocabulary import APPROVABLE, ASSIGNED, CANCELLED, DONE, IN_PROGRESS, INBOX, PRIORITIES, READY, STATUSES
 
 ACTIVITIES = 50
 TABS = {
     "overview": "Overview", "activity": "Activity", "deliverables": "Deliverables", "sessions": "Sessions",
-    "context": "Context",
+    "context": "Context", "audit": "Audit",
 }  # fmt: skip
 
 
@@ -102,12 +107,13 @@ class Other:
 
 @dataclass
 class SessionLine:
-    """One run. `retried`: the attempt that failed before this one, of which it is the retry."""
+    """One run. `retried`: the attempt that failed before it. `tail`: what it last did, newest first, while it is live."""
 
     session: Session
     agent: Face
     children: list[SessionLine] = field(default_factory=list)
     retried: Session | None = None
+    tail: list[Line] = field(default_factory=list)
 
     @property
     def tokens(self) -> str:
@@ -146,8 +152,11 @@ class SessionLine:
 
 @dataclass(frozen=True)
 class DeliverableLine:
+    """`preview`: how it looks, where the reader has unfolded it."""
+
     row: Deliverable
     size: str
+    preview: Preview | None = None
 
     @property
     def opens(self) -> str:
@@ -155,6 +164,10 @@ class DeliverableLine:
         if self.row.type == "url" and self.row.path.lower().startswith(("http://", "https://")):
             return self.row.path
         return f"{self.url}/open" if self.row.file and kind_shown(self.row) else ""
+
+    @property
+    def has_preview(self) -> bool:
+        return bool(self.row.file and kind_shown(self.row))
 
     @property
     def downloads(self) -> str:
@@ -175,6 +188,7 @@ LINES = {
     "status": ("Status", ~Q(status_to="") & ~Q(status_to=F("status_from"))),
     "results": ("Results", Q(kind__in=("deliverable.added", "deliverable.adopted", "task.completed"))),
 }
+TAIL = 6  # lines of a live session
 SHARED = 200  # entries, and notes, that the drawer shows
 STEP_SIGNS = {
     "pending": "s-ready", "running": "s-in_progress", "done": "s-done", "failed": "s-failed", "skipped": "s-cancelled",
@@ -212,18 +226,6 @@ class ContextLine:
         if isinstance(self.row.value, str):
             return ""
         return json.dumps(self.row.value, ensure_ascii=False, indent=2)
-
-
-PICTURES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
-TEXTS = {"txt", "md", "log", "csv", "json", "jsonl", "yaml", "yml", "toml", "py", "js", "ts", "css", "html", "sh", "sql", "diff", "patch"}  # fmt: skip
-
-
-def kind_shown(row: Deliverable) -> str:
-    """The content type under which a file may be shown: by its ending, never by what its author says. "" for none."""
-    ending = row.filename.rsplit(".", 1)[-1].lower() if "." in row.filename else ""
-    if ending in PICTURES:
-        return PICTURES[ending]
-    return "text/plain; charset=utf-8" if ending in TEXTS else ""
 
 
 @dataclass(frozen=True)
@@ -305,8 +307,15 @@ class Details:
         return explain.gates(self.task, viewer=self.actor)
 
     @property
-    def gates_shut(self) -> list[explain.Gate]:
-        return [gate for gate in self.gates if not gate.open]
+    def gates_shut(self) -> list[tuple[explain.Gate, Step | None, Verb | None]]:
+        """Each with the control that opens it, and the button of the drawer if it is one of those."""
+        buttons = {verb.name: verb for verb in self.verbs}
+        found = []
+        for gate in self.gates:
+            if not gate.open:
+                way = step(self.actor, self.task, gate)
+                found.append((gate, way, buttons.get(way.verb) if way else None))
+        return found
 
     @property
     def gates_open(self) -> list[explain.Gate]:
@@ -325,6 +334,11 @@ class Details:
         return dollars(self.task.estimated_cost_micro_usd)
 
     @property
+    def estimate_plain(self) -> str:
+        """The estimated cost as one types it."""
+        return to_usd(self.task.estimated_cost_micro_usd) or ""
+
+    @property
     def description(self) -> str:
         return rendered(self.task.description)
 
@@ -336,6 +350,10 @@ class Details:
     def seen(self) -> str:
         """A digest of the description as it was shown, so that a save over somebody else's text is refused."""
         return digest(self.task.description)
+
+    @property
+    def seen_title(self) -> str:
+        return digest(self.task.title)
 
     @cached_property
     def approval(self) -> Approval | None:
@@ -410,9 +428,22 @@ class Details:
         """The reader's own, and nobody else's."""
         return list(collaboration.notes_of(self.actor, self.task)[:SHARED])
 
+    def deliverables(self, shown: int = 0) -> list[DeliverableLine]:
+        """All of them, that with the number `shown` with its preview."""
+        found = [DeliverableLine(row, size_of(row.size)) for row in self.task.deliverables.select_related("task")]
+        return [
+            replace(one, preview=preview(one.row, one.opens)) if one.row.number == shown and one.has_preview else one
+            for one in found
+        ]
+
+    def audit(self, most: int = ACTIVITIES) -> tuple[list[AuditLine], bool]:
+        """What was changed, newest first, and whether there is more."""
+        found = list(Activity.objects.filter(audit.TOLD, task=self.task.code).order_by("-seq")[: most + 1])
+        return [audit.audit_line(entry) for entry in found[:most]], len(found) > most
+
     @property
-    def deliverables(self) -> list[DeliverableLine]:
-        return [DeliverableLine(row, size_of(row.size)) for row in self.task.deliverables.select_related("task")]
+    def graph(self) -> Graph | None:
+        return around(self.task)
 
     @property
     def sessions(self) -> list[SessionLine]:
@@ -423,6 +454,9 @@ class Details:
             leases: list[Any] = [session] if session.ended_at is None else []
             worn = face_at_work(session.agent, leases, moment) if leases else face(session.agent, "still")
             by_id[session.pk] = SessionLine(session, worn)
+            if leases:
+                said = Activity.objects.filter(task=self.task.code, session=session.key).order_by("-seq")
+                by_id[session.pk].tail = [line(row) for row in said[:TAIL]]
         top: list[SessionLine] = []
         for shown in by_id.values():
             above = by_id.get(shown.session.parent_id or 0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from agents.models import Agent
 from mission_control.errors import Invalid
+from mission_control.money import to_micro_usd
 from tasks.board import CREATABLE, Filters
 from tasks.models import Task
 from tasks.vocabulary import ASSIGNED, MEDIUM, PRIORITIES, READY, STATUSES, priority_named
@@ -56,7 +58,7 @@ def new_task(fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def changes(task: Task, fields: Mapping[str, str]) -> dict[str, Any]:
-    """What an edit in place changes: one or a few of title, description, priority, assignee, deadline, tags."""
+    """What an edit in place changes: one or a few of what the drawer shows as fields."""
     wrong: dict[str, str] = {}
     given: dict[str, Any] = {}
     if "title" in fields:
@@ -73,6 +75,17 @@ def changes(task: Task, fields: Mapping[str, str]) -> dict[str, Any]:
         given["tags"] = list(dict.fromkeys([*task.tags, *_tags(fields["add_tag"], wrong)]))
         if len(given["tags"]) > TAGS:
             wrong["tags"] = f"At most {TAGS} tags."
+    if fields.get("add_skill"):
+        skills = {tag.lower() for tag in _tags(fields["add_skill"], wrong)}
+        given["required_capabilities"] = sorted({*task.required_capabilities, *skills})
+        if len(given["required_capabilities"]) > TAGS:
+            wrong["skills"] = f"At most {TAGS} skills."
+    if "remove_skill" in fields:
+        given["required_capabilities"] = [one for one in task.required_capabilities if one != fields["remove_skill"]]
+    if "estimated_hours" in fields:
+        given["estimated_hours"] = _hours(fields["estimated_hours"], wrong)
+    if "estimated_cost" in fields:
+        given["estimated_cost_micro_usd"] = _usd(fields["estimated_cost"], wrong)
     if "needs_approval" in fields:
         given["needs_approval"] = fields["needs_approval"] == "yes"
     if "add_criterion" in fields:
@@ -173,6 +186,28 @@ def _agent(slug: str, wrong: dict[str, str]) -> Agent | None:
     if slug and agent is None:
         wrong["assignee"] = "There is no such agent."
     return agent
+
+
+def _hours(text: str, wrong: dict[str, str]) -> Decimal | None:
+    if not text.strip():
+        return None
+    try:
+        hours = Decimal(text.strip().replace(",", "."))
+    except InvalidOperation:
+        hours = Decimal(-1)
+    if not (hours.is_finite() and 0 <= hours < 1_000_000):
+        wrong["estimated_hours"] = "Give hours as a number."
+        return None
+    return hours.quantize(Decimal("0.01"))
+
+
+def _usd(text: str, wrong: dict[str, str]) -> int | None:
+    amount = text.strip().lstrip("$").strip().replace(",", ".")
+    try:
+        return to_micro_usd(amount) if amount else None
+    except ValueError as error:
+        wrong["estimated_cost"] = str(error)
+        return None
 
 
 def _moment(text: str, wrong: dict[str, str]) -> datetime | None:

@@ -46,6 +46,7 @@ page_urls: list[URLPattern] = [
     path("tasks/<slug:code>/edit", views.edit),
     path("tasks/<slug:code>/dependencies/add", views.add_dependency),
     path("tasks/<slug:code>/dependencies/remove", views.remove_dependency),
+    path("tasks/<slug:code>/names", views.names),
     path("tasks/<slug:code>/comments/add", views.comment),
     path("tasks/<slug:code>/context/share", views.share),
     path("tasks/<slug:code>/context/remove", views.remove_context),

@@ -18,9 +18,10 @@ from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.views import PageRequest, is_part, page
 from tasks import approvals, collaboration, feedback, forms, plan, transitions
 from tasks.board import MOST, PAGE, Board, Column, Names, Place, cards, iso, menus, read_order
-from tasks.details import LINES, TABS, Details, digest, kind_shown
+from tasks.details import LINES, TABS, Details, digest
 from tasks.finding import find
 from tasks.models import Task
+from tasks.preview import kind_shown
 from tasks.shell import Shell, may
 from tasks.vocabulary import COLUMNS, CONTEXT_KINDS, INBOX, OPEN, PRIORITIES, READY, STATUSES, STEP_STATES
 from ventures import catalogue
@@ -252,6 +253,13 @@ def _details(request: PageRequest, code: str, tab: str = "") -> dict[str, Any]:
         context["activities"], older = details.activities(most=most, only=context["only"])
         context["older"] = most + 200 if older else 0
         context["most"] = most
+    elif context["tab"] == "audit":
+        most = max(50, min(1000, _number(request.GET.get("most"), 50)))
+        context["audit"], older = details.audit(most)
+        context["older"], context["most"] = most + 200 if older else 0, most
+    elif context["tab"] == "deliverables":
+        context["shown"] = _number(request.GET.get("show"), 0)
+        context["deliverables"] = details.deliverables(context["shown"])
     return context
 
 
@@ -260,20 +268,23 @@ def _drawer_answer(request: PageRequest, code: str) -> HttpResponse:
     return render(request, "tasks/_drawer.html", _details(request, code, request.POST.get("tab", "")))
 
 
+STALE = {
+    "description": "Somebody changed the description meanwhile. Your text is still here; close the editor to see theirs.",
+    "title": "Somebody changed the title meanwhile, to “{title}”. Save again to put yours in its place.",
+}
+
+
 @page("POST", needs="orchestrate")
 def edit(request: PageRequest, code: str) -> HttpResponse:
     fields = {name: request.POST.get(name, "") for name in request.POST}
     task = Details(request.actor, code).task
     given = forms.changes(task, fields)
     version = None
-    if "description" in given and "seen" in fields:
-        if digest(task.description) not in (fields["seen"], digest(given["description"])):
-            raise Refused(
-                "Somebody changed the description meanwhile. Your text is still here; close the editor to see theirs.",
-                code="stale",
-                status=412,
-            )
-        version = task.version
+    for name, seen in (("description", "seen"), ("title", "seen_title")):
+        if name in given and seen in fields:
+            if digest(getattr(task, name)) not in (fields[seen], digest(given[name])):
+                raise Refused(STALE[name].format(title=task.title), code="stale", status=412)
+            version = task.version
     transitions.edit(request.actor, code, given, version=version)
     return _drawer_answer(request, code)
 
@@ -379,6 +390,14 @@ SAID, STEP, KEY, ROLE = 10_000, 500, 200, 60  # characters
 def comment(request: PageRequest, code: str) -> HttpResponse:
     collaboration.comment(request.actor, code, forms.said(request.POST, "comment", SAID))
     return _drawer_answer(request, code)
+
+
+@page()
+def names(request: PageRequest, code: str) -> HttpResponse:
+    """Who can be mentioned on this task and is called like `q`, as options of a list."""
+    words = forms.printable(request.GET.get("q", "")).strip()[:60]
+    found = collaboration.mentionable(Details(request.actor, code).task, words)
+    return render(request, "tasks/_names.html", {"found": found})
 
 
 @page("POST", needs="orchestrate")

@@ -4,7 +4,7 @@ import { tick } from "./clock.js";
 import { forget, restore } from "./drafts.js";
 import { justDropped } from "./board.js";
 import { refresh } from "./watch.js";
-import { html } from "./wire.js";
+import { call, html } from "./wire.js";
 import { plainly, toast } from "./toasts.js";
 
 const drawer = () => document.getElementById("drawer");
@@ -75,6 +75,11 @@ function arrived(place) {
   for (const form of place.querySelectorAll?.(".say[data-draft]") ?? []) if (!form.contains(document.activeElement)) restore(form);
 }
 
+/** Who writes "@" is offered names; the list is loaded at the first one. */
+document.addEventListener("input", async ({ target, data }) => {
+  if (data === "@" && target.matches?.("[data-mentions]")) (await import("./mentions.js")).offer(target);
+});
+
 addEventListener("popstate", ({ state }) => {
   if (!drawer()) return;
   if (state?.drawer) open(state.drawer, { push: false });
@@ -90,6 +95,24 @@ document.addEventListener("click", (event) => {
     event.preventDefault();
     open(code);
   } else if (event.target.closest("[data-drawer-close]")) close();
+});
+
+// ── what opens a shut gate: a place in the task, or a call of the API as it stands ──────────────────────────────────
+document.addEventListener("click", async (event) => {
+  const place = event.target.closest('.task a[href^="#"]');
+  if (place) {
+    event.preventDefault(); // a step in the history would close the drawer
+    const target = document.getElementById(place.hash.slice(1));
+    target?.scrollIntoView({ block: "center" });
+    (target?.matches("select, input") ? target : target?.parentElement.querySelector("button"))?.focus({ preventScroll: true });
+  }
+  const button = event.target.closest(".task [data-call]");
+  if (!button) return;
+  button.disabled = true;
+  const [method, url] = button.dataset.call.split(" ");
+  await call(method, url, button.dataset.body);
+  button.disabled = false;
+  refresh(button.closest("[data-src]") ?? document.body);
 });
 
 // ── edit in place ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -38,6 +38,18 @@ async function ask(url, { method = "GET", fields = null, signal = null, quiet = 
   return { text: null, status };
 }
 
+/** A call of the API with a body of JSON. Says in a toast why it was refused; whether it went through. */
+export async function call(method, url, body) {
+  try {
+    const response = await fetch(url, { method, body, headers: { "X-CSRFToken": csrfToken(), "Content-Type": "application/json" } });
+    if (!response.ok) toast(await sentence(response), { tone: "bad" });
+    return response.ok;
+  } catch {
+    toast(plainly(0), { tone: "bad" });
+    return false;
+  }
+}
+
 /** The elements of an HTML answer. Nothing in it runs. */
 export function parse(text) {
   const template = document.createElement("template");

@@ -204,6 +204,81 @@ def test_activity_sessions_and_deliverables_are_live(olivia: Person, server: Ser
     expect(page.get_by_role("link", name="Open")).to_have_attribute("href", "https://example.org/p")
 
 
+def test_what_holds_a_task_up_is_opened_where_it_is_said(olivia: Person, server: Server):
+    first, then = olivia.new_task("Dig the ground"), olivia.new_task("Lay the first stone")
+    for before, after in (
+        (first, then),
+        (then, olivia.new_task("Raise the wall")),
+        (then, olivia.new_task("Set the door")),
+    ):
+        olivia.post(f"/tasks/{after}/dependencies/add", depends_on=before)
+    held = olivia.new_task("Waits in the inbox", status="inbox", tags="held")
+    page = olivia.open("/?tag=held")
+    olivia.card(held).locator("a").click()
+    page.locator(".why").get_by_role("button", name="Release it to the queue").click()
+    expect(page.locator("#drawer .pill")).to_have_text("Ready")
+    meant = olivia.new_task("For nobody yet", status="assigned")
+    page = olivia.open(f"/tasks/{meant}")
+    page.locator(".why").get_by_role("link", name="Choose an assignee").click()
+    expect(page.locator(f"#assignee-{meant}")).to_be_focused()
+    page = olivia.open(f"/tasks/{then}")
+    expect(page.locator(".graph__node")).to_have_count(4)
+    page.locator(".why").get_by_role("link", name=f"See why {first} is not done").click()
+    expect(page).to_have_url(f"{server.url}/tasks/{first}")
+    olivia.post("/fleet/freeze", reason="Look first")
+    page.locator(".why").get_by_role("button", name="Thaw the fleet").click()
+    expect(page.locator(".frozen")).to_be_hidden()
+    expect(page.locator(".why")).not_to_contain_text("frozen by")
+
+
+def test_files_changes_and_names_are_shown_where_the_work_is(sign_in: Callable[..., Person], server: Server):
+    olivia, oscar = sign_in("olivia"), sign_in("oscar")
+    code = olivia.new_task("Look closely", status="inbox")
+    oscar.open("/agents")
+    page = olivia.open(f"/tasks/{code}")
+    page.locator(f"#title-{code}").fill("Mine")
+    oscar.post(f"/tasks/{code}/edit", title="Theirs")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toast--bad")).to_contain_text("Somebody changed the title meanwhile, to “Theirs”")
+    page.keyboard.press("Escape")
+    page.locator(".tabs").get_by_text("Audit").click()
+    expect(page.locator(".audit__before").first).to_contain_text("Look closely")
+    expect(page.locator(".audit__after").first).to_contain_text("Theirs")
+
+    diff = {"name": "a.diff", "mimeType": "text/html", "buffer": b"--- a\n+++ b\n-old <img src=x>\n+new\n"}
+    token = next(c["value"] for c in olivia.context.cookies() if c["name"] == "csrftoken")
+    answer = olivia.context.request.post(
+        f"{server.url}/api/v1/tasks/{code}/deliverables", multipart={"title": "The change", "file": diff},
+        headers={"X-CSRFToken": token, "Referer": server.url},
+    )  # fmt: skip
+    assert answer.ok, answer.text()
+    page.locator(".tabs").get_by_text("Deliverables").click()
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator(".diff--removed")).to_have_text("-old <img src=x>")
+    server.call(
+        "ada",
+        "POST",
+        f"/api/v1/tasks/{code}/deliverables",
+        {"type": "url", "title": "L", "path": "https://example.org"},
+    )
+    expect(page.locator(".row__text b").first).to_have_text("L")
+    expect(page.locator(".diff--added")).to_have_text("+new")  # what is unfolded stays so through a live update
+    page.get_by_role("button", name="Fold").click()
+    expect(page.locator(".preview")).to_have_count(0)
+
+    page.locator(".tabs").get_by_text("Activity").click()
+    field = page.locator(f"#comment-{code}")
+    field.press_sequentially("Ask @gr", delay=20)
+    expect(page.get_by_role("option", name="@grace")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("Ask @grace ")
+    page.keyboard.type("or @")
+    expect(page.get_by_role("listbox")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    expect(field).to_be_focused()
+
+
 def test_a_deleted_task_closes_its_drawer(olivia: Person, server: Server):
     code = olivia.new_task("Soon gone", status="inbox", tags="gone")
     page = olivia.open("/?tag=gone")
