@@ -16,6 +16,7 @@ from tasks import (
     plan_api,
     run_api,
     session_views,
+    venture_views,
     views,
 )  # fmt: skip
 from tasks import collaboration_api as team
@@ -29,6 +30,9 @@ register_converter(TaskCode, "code")
 
 page_urls: list[URLPattern] = [
     path("", views.board),
+    path("ventures", venture_views.ventures),
+    path("ventures/<slug:slug>", venture_views.venture),
+    path("ventures/<slug:slug>/settings", venture_views.settings),
     path("ventures/<slug:slug>/board", views.board),
     path("ventures/<slug:slug>/limit", views.set_limit),
     path("board/cards", views.board_cards),

@@ -69,6 +69,7 @@ def shoot(page: Page, server: Server, to: Path, look: str) -> None:
         "inbox": "/inbox",
         "sessions": "/sessions",
         "agents": "/agents",
+        "ventures": "/ventures",
         "connect": "/connect",
         "missing": "/nothing",
     }.items():
@@ -76,6 +77,10 @@ def shoot(page: Page, server: Server, to: Path, look: str) -> None:
         picture(name)
     page.goto(f"{server.url}/agents/{server.one('SELECT slug FROM agents_agent ORDER BY tasks_completed DESC')}")
     picture("agent")
+    page.goto(
+        f"{server.url}/ventures/{server.one('SELECT slug FROM ventures_venture ORDER BY capital_spent_micro_usd DESC')}"
+    )
+    picture("venture")
     open_drawer(page, server)
     picture("drawer")
     for tab in ("Activity", "Deliverables", "Sessions", "Context"):
