@@ -35,6 +35,7 @@ page_urls: list[URLPattern] = [
     path("ventures/<slug:slug>/settings", venture_views.settings),
     path("ventures/<slug:slug>/board", views.board),
     path("ventures/<slug:slug>/limit", views.set_limit),
+    path("board/bulk", views.bulk),
     path("board/cards", views.board_cards),
     path("board/column/<slug:key>", views.column_cards),
     path("rail", views.rail),

@@ -17,7 +17,8 @@ from mission_control.actors import Actor, person
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.views import PageRequest, is_part, page
 from tasks import approvals, collaboration, feedback, forms, plan, transitions
-from tasks.board import MOST, PAGE, Board, Column, Names, Place, cards, iso, menus, read_order
+from tasks.board import DROPS, MOST, PAGE, Board, Column, Names, Place, cards, iso, menus, read_order
+from tasks.bulk import Outcome, apply
 from tasks.details import LINES, TABS, Details, digest
 from tasks.finding import find
 from tasks.models import Task
@@ -101,16 +102,20 @@ def board_cards(request: PageRequest) -> HttpResponse:
     """How the cards with these `codes` look now on this board, which it does not show, and the heads of the columns."""
     shown = Board(forms.filters_from(request.GET, request.GET.get("board", "")))
     codes = [code for code in forms.printable(request.GET.get("codes", "")).split(",")[:CODES_MOST] if code]
-    return _cards_answer(request, shown, codes)
+    return cards_answer(request, shown, codes)
 
 
-def _cards_answer(request: HttpRequest, shown: Board, codes: Sequence[str]) -> HttpResponse:
+def cards_answer(
+    request: HttpRequest, shown: Board, codes: Sequence[str], outcomes: Sequence[Outcome] = ()
+) -> HttpResponse:
+    """The heads of the columns, these cards, which of them are not shown, and what became of each in an act on many."""
     places = shown.places_of(codes)
     there = {place.code for place in places}
     context = {
         "heads": shown.heads(),
         "markup": _markup(places, shown.names),
         "gone": [code for code in codes if code not in there],
+        "outcomes": outcomes,
     }
     return render(request, "tasks/_cards.html", context)
 
@@ -124,7 +129,21 @@ def move(request: PageRequest, code: str) -> HttpResponse:
         after=fields.get("after", ""), reason=forms.reason(fields),
     )  # fmt: skip
     shown = Board(forms.filters_from(request.GET, request.GET.get("board", "")))
-    return _cards_answer(request, shown, [code])
+    return cards_answer(request, shown, [code])
+
+
+@page("GET", "POST", needs="orchestrate")
+def bulk(request: PageRequest) -> HttpResponse:
+    """What can be done to many cards at once; a POST does it to `codes` and answers like board_cards, each with its outcome."""
+    if request.method == "GET":
+        names = Names()
+        columns = [(COLUMNS[key][0], DROPS.get(key, key)) for key in COLUMNS if key != "cancelled"]
+        return render(request, "tasks/_bulk.html", {"form": NewTaskForm(names), "columns": columns})
+    value = forms.printable(request.POST.get("value", ""))
+    codes = [code for code in forms.printable(request.POST.get("codes", "")).split(",") if code]
+    outcomes = apply(request.actor, codes, request.POST.get("act", ""), value)
+    shown = Board(forms.filters_from(request.GET, request.GET.get("board", "")))
+    return cards_answer(request, shown, [outcome.code for outcome in outcomes], outcomes)
 
 
 @page("POST", needs="operate")

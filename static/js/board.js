@@ -83,7 +83,7 @@ function query(more = {}) {
 }
 
 /** Takes in an answer of /board/cards or of a move: heads, cards, and codes this board does not show. */
-function take(text, codes = []) {
+export function take(text, codes = []) {
   const answer = parse(text);
   if (drag) {
     codes.forEach((code) => touched.add(code));
@@ -344,16 +344,41 @@ async function drop({ item, from, to, oldDraggableIndex, newDraggableIndex }) {
   setTimeout(() => document.documentElement.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true })), 50);
   main().classList.remove("board--dragging");
   document.body.classList.remove("is-dragging");
-  const column = to.closest(".column");
-  const same = from === to;
-  if (same && (oldDraggableIndex === newDraggableIndex || !SORTED.includes(to.dataset.cards))) {
+  if (from === to && oldDraggableIndex === newDraggableIndex) {
     home(item);
     return schedule();
   }
-  const cards = cardsIn(to);
-  const index = cards.indexOf(item);
-  const neighbours = SORTED.includes(to.dataset.cards) ? { after: cards[index - 1]?.dataset.code ?? "", before: cards[index + 1]?.dataset.code ?? "" } : {};
-  await move(item.dataset.code, { status: column.dataset.status, ...neighbours });
+  await land(item);
+}
+
+/** Asks for the move to where the card lies now. */
+async function land(card) {
+  const list = card.parentElement;
+  const key = list.dataset.cards;
+  if (key === card.dataset.column && !SORTED.includes(key)) {
+    home(card);
+    return schedule();
+  }
+  await move(card.dataset.code, { status: list.closest(".column").dataset.status, ...(SORTED.includes(key) && neighbours(card)) });
+}
+
+function neighbours(card) {
+  const cards = cardsIn(card.parentElement);
+  const index = cards.indexOf(card);
+  return { after: cards[index - 1]?.dataset.code ?? "", before: cards[index + 1]?.dataset.code ?? "" };
+}
+
+/** Takes a card in hand by the keyboard: nothing moves under it until it is put down, or back. */
+export function hold(card) {
+  drag = card;
+  dropMenuButton(card);
+}
+
+export async function putDown(card, back = false) {
+  drag = null;
+  if (!back) return land(card);
+  home(card);
+  schedule();
 }
 
 /**
@@ -362,13 +387,54 @@ async function drop({ item, from, to, oldDraggableIndex, newDraggableIndex }) {
  */
 export async function move(code, fields) {
   const card = cardOf(code);
+  const before = card && whereabouts(card);
   card?.classList.add("card--pending");
   const text = await html(`/tasks/${code}/move?${query()}`, { method: "PUT", fields });
   cardOf(code)?.classList.remove("card--pending");
   if (text !== null) take(text);
   else if (cardOf(code)) home(cardOf(code));
+  if (text !== null && before) offerUndo(before);
   schedule();
   return text !== null;
+}
+
+// ── the last move can be taken back where a verb leads back ─────────────────────────────────────────────────────────
+const LEADS_BACK = [...SORTED, "in_progress", "on_hold"];
+let last = null;
+
+function whereabouts(card) {
+  const { code, column, order, agent } = card.dataset;
+  const others = SORTED.includes(column) && listOf(column) ? cardsIn(listOf(column)).filter((other) => other !== card) : [];
+  const place = {
+    after: others.findLast((other) => other.dataset.column === column && other.dataset.order < order)?.dataset.code ?? "",
+    before: others.find((other) => other.dataset.column === column && other.dataset.order > order)?.dataset.code ?? "",
+  };
+  return { code, column, order, place, assignee: column === "assigned" ? agent : "" };
+}
+
+function offerUndo(before) {
+  const card = cardOf(before.code);
+  last = null;
+  if (!card || !SORTED.includes(before.column) || !LEADS_BACK.includes(card.dataset.column)) return;
+  if (card.dataset.column === before.column && card.dataset.order === before.order) return;
+  last = { ...before, to: card.dataset.column, at: card.dataset.order };
+  const title = document.getElementById(`title-${last.to}`)?.textContent;
+  toast(last.to === last.column ? "Its place in the queue was changed" : `Moved to ${title}`, { key: "moved", act: { text: "Undo", run: undo } });
+}
+
+/** Takes the last move of this page back. False: there is none. */
+export async function undo() {
+  const was = last;
+  if (!was) return false;
+  last = null;
+  const card = cardOf(was.code);
+  if (card && (card.dataset.column !== was.to || card.dataset.order !== was.at)) return toast("It has moved on since. Nothing was changed.", { key: "moved" });
+  const lost = was.assignee && was.to === "ready"; // Ready is nobody's: whose it was went with the move
+  if (lost && (await html(`/tasks/${was.code}/edit`, { method: "POST", fields: { assignee: was.assignee } })) === null) return true;
+  const done = await move(was.code, { status: was.column, ...was.place });
+  last = null;
+  if (done) toast("Taken back", { key: "moved", tone: "good" });
+  return true;
 }
 
 /** Back to where its column and order say it belongs. */

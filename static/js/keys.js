@@ -1,5 +1,5 @@
 /* The keyboard: single keys outside of fields (they can be switched off), Esc everywhere. */
-import { openMenu, walk } from "./board.js";
+import { openMenu, undo, walk } from "./board.js";
 import { openNewTask } from "./dialogs.js";
 import { close } from "./drawer.js";
 
@@ -26,6 +26,7 @@ document.addEventListener("keydown", (event) => {
     if (close()) event.preventDefault();
     return;
   }
+  if (key.toLowerCase() === "z" && (event.metaKey || event.ctrlKey) && !event.shiftKey && !inField(target) && !busy() && document.querySelector("[data-board]")) return act(event, undo);
   if (!isSingle(event)) return;
   if (key === "c") act(event, () => openNewTask());
   else if (key === "/") act(event, focusSearch);

@@ -3,10 +3,11 @@ const region = document.getElementById("toasts");
 const [calm, alert] = region ? region.children : [];
 
 /**
- * Shows a message. `tone` is "bad", "good" or "". `link` is {href, text}, put after the text. `key` replaces the
+ * Shows a message. `tone` is "bad", "good" or "". `link` is {href, text}, put after the text,
+ * `act` {text, run} a button. `key` replaces the
  * message with the same key. Bad news stays 9 s, the rest 5 s, and longer under the pointer or the focus.
  */
-export function toast(text, { tone = "", link = null, sign = "", key = "" } = {}) {
+export function toast(text, { tone = "", link = null, act = null, sign = "", key = "" } = {}) {
   if (!region) return;
   const list = tone === "bad" ? alert : calm;
   const item = document.createElement("div");
@@ -28,7 +29,16 @@ export function toast(text, { tone = "", link = null, sign = "", key = "" } = {}
   close.className = "btn btn--quiet btn--icon btn--s";
   close.innerHTML = '<i class="icon icon--s i-x"></i><span class="only-read">Dismiss</span>';
   close.addEventListener("click", () => leave(item));
-  item.append(icon, words, close);
+  item.append(icon, words);
+  if (act) {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "btn btn--s", textContent: act.text });
+    button.addEventListener("click", () => {
+      leave(item);
+      act.run();
+    });
+    item.append(button);
+  }
+  item.append(close);
   for (const old of list.children) if (old.dataset.key === item.dataset.key) old.remove();
   list.append(item);
   while (list.children.length > 4) list.firstElementChild.remove();

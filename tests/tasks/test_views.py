@@ -108,7 +108,7 @@ CHANGES = (
     ("/tasks/{}/dependencies/add", {"depends_on": "x"}), ("/tasks/{}/dependencies/remove", {"depends_on": "x"}),
     ("/fleet/freeze", {}), ("/fleet/thaw", {}), ("/agents/ada/keys", {"scopes": "work"}), ("/connect", {"name": "x"}),
     ("/agents/ada/keys/12345678/revoke", {}), ("/claim/token", {}),
-    ("/ventures/default/limit", {"column": "review", "most": "3"}),
+    ("/board/bulk", {"codes": "{}", "act": "cancel"}), ("/ventures/default/limit", {"column": "review", "most": "3"}),
 )  # fmt: skip
 
 
