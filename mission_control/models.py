@@ -8,6 +8,7 @@ from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.crypto import salted_hmac
 
 
 class RoleUserManager(UserManager["User"]):
@@ -20,6 +21,7 @@ class User(AbstractUser):
 
     ROLES = [("viewer", "Viewer"), ("operator", "Operator"), ("admin", "Admin")]
     role = models.CharField(max_length=16, choices=ROLES, default="viewer")
+    sessions_ended = models.PositiveIntegerField(default=0, editable=False)  # how often all sessions were ended
     objects: ClassVar[RoleUserManager] = RoleUserManager()
 
     class Meta:
@@ -28,6 +30,12 @@ class User(AbstractUser):
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.is_staff = self.is_superuser = self.role == "admin"
         super().save(*args, **kwargs)
+
+    def _get_session_auth_hash(self, secret: Any = None) -> str:
+        """What a session is bound to: the password, and how often all sessions were ended."""
+        bound = f"{self.password}:{self.sessions_ended}" if self.sessions_ended else self.password
+        salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
+        return salted_hmac(salt, bound, secret=secret, algorithm="sha256").hexdigest()
 
 
 class Fleet(models.Model):

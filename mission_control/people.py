@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import ProtectedError
 
-from mission_control import log
+from mission_control import actors, log
 from mission_control.actors import Actor
 from mission_control.errors import Invalid, NotAllowed, Refused
 from mission_control.models import User
@@ -53,13 +53,27 @@ def change(actor: Actor, person: User, changes: dict[str, Any]) -> User:
     return current
 
 
-@log.verb
 def password_changed(actor: Actor, person: User) -> None:
     """Records user.changed: a password was set for somebody. The password itself is nowhere in the log."""
+    way_in_changed(actor, person, "password", "Password set")
+
+
+@log.verb
+def way_in_changed(actor: Actor, person: User, change: str, message: str) -> None:
+    """Records user.changed: a password, a passkey or a code of somebody was set or taken. No secret is in the log."""
     log.record(
-        "user.changed", actor, level="warning", title=person.get_username(), message="Password set",
-        data={"change": "password"},
-    )  # fmt: skip
+        "user.changed", actor, level="warning", title=person.get_username(), message=message, data={"change": change}
+    )
+
+
+@log.verb
+def sign_out_everywhere(person: User) -> User:
+    """End every session of the person, in all browsers. Records user.changed. Locks the person."""
+    current = User.objects.select_for_update().get(pk=person.pk)
+    current.sessions_ended += 1
+    current.save(update_fields=["sessions_ended"])
+    way_in_changed(actors.person(current), current, "sessions_ended", "Signed out everywhere")
+    return current
 
 
 @log.verb

@@ -184,7 +184,17 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_LOGOUT_REDIRECT_URL = "/account/login"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
-MFA_PASSKEY_LOGIN_ENABLED = False
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Mission Control"
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_FORMS = {
+    "authenticate": "mission_control.second_step.CodeForm",
+    "reauthenticate": "mission_control.second_step.CodeAgainForm",
+    "authenticate_webauthn": "mission_control.second_step.PasskeyForm",
+    "reauthenticate_webauthn": "mission_control.second_step.PasskeyAgainForm",
+    "login_webauthn": "mission_control.second_step.PasskeyAloneForm",
+    "add_webauthn": "mission_control.second_step.NewPasskeyForm",
+}
 
 # ── HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 SECURE_COOKIES = PUBLIC_URL.startswith("https://")

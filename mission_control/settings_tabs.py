@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from mission_control.actors import Actor
 
-FRAME = "/settings"
-
 
 @dataclass(frozen=True)
 class Tab:
@@ -19,7 +17,10 @@ class Tab:
     needs: str = "read"
 
 
-TABS = (Tab("/settings/users", "Users", "i-people", "admin"),)
+TABS = (
+    Tab("/account", "Your account", "i-person"),
+    Tab("/settings/users", "Users", "i-people", "admin"),
+)
 
 
 def of(actor: Actor) -> list[Tab]:

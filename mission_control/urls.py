@@ -1,12 +1,18 @@
 """The roof for addresses: sees every app. Websockets, event streams and waiting are in asgi.py."""
 
 from allauth.account import views as account
+from allauth.mfa.base import views as second_step
+from allauth.mfa.recovery_codes import views as recovery_codes
+from allauth.mfa.totp import views as authenticator
+from allauth.mfa.webauthn import views as passkeys
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.views.decorators.cache import never_cache
 
 from agents.urls import api_urls as agent_calls
 from agents.urls import page_urls as agent_pages
 from mission_control import (
+    account_views,
     api,
     endpoints,
     health,
@@ -22,10 +28,26 @@ from ventures.urls import api_urls as venture_calls
 
 # The pages of people. Nobody signs up, and there is no mail: of allauth only these are reachable.
 account_pages: list[URLPattern] = [
+    path("account", account_views.account, name="mfa_index"),
+    path("account/sign-out-everywhere", account_views.sign_out_everywhere),
     path("account/login", account.login, name="account_login"),
+    path("account/login/second-step", second_step.authenticate, name="mfa_authenticate"),
+    path("account/login/passkey", never_cache(passkeys.login_webauthn), name="mfa_login_webauthn"),
     path("account/logout", account.logout, name="account_logout"),
     path("account/password/change", account.password_change, name="account_change_password"),
     path("account/reauthenticate", account.reauthenticate, name="account_reauthenticate"),
+    path("account/reauthenticate/code", second_step.reauthenticate, name="mfa_reauthenticate"),
+    path("account/reauthenticate/passkey", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
+    path("account/authenticator/add", never_cache(authenticator.activate_totp), name="mfa_activate_totp"),
+    path("account/authenticator/remove", authenticator.deactivate_totp, name="mfa_deactivate_totp"),
+    path("account/recovery-codes", never_cache(recovery_codes.view_recovery_codes), name="mfa_view_recovery_codes"),
+    path("account/recovery-codes/new", recovery_codes.generate_recovery_codes, name="mfa_generate_recovery_codes"),
+    path("account/passkeys/add", never_cache(passkeys.add_webauthn), name="mfa_add_webauthn"),
+    path(
+        "account/passkeys/<int:pk>/remove",
+        passkeys.RemoveWebAuthnView.as_view(success_url="/account"),
+        name="mfa_remove_webauthn",
+    ),
     path("first-run/<str:token>", views.first_admin),
 ]
 shell_pages: list[URLPattern] = [

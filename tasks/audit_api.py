@@ -1,9 +1,10 @@
-"""The audit trail as a call: the lines of the log that say what was before and what is after. Not: the log itself."""
+"""The audit trail as a call: the lines of the log that say what was before and after, and who came in. Not: the log."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Q
 from rest_framework import serializers
 
 from mission_control import sight
@@ -30,13 +31,14 @@ class AuditOut(Answer):
     task = serializers.CharField(allow_null=True)
     agent = serializers.CharField(allow_null=True)
     title = serializers.CharField(allow_blank=True)
+    message = serializers.CharField(allow_blank=True)
     changes = ChangeOut(many=True)
     at = serializers.DateTimeField()
 
     @classmethod
     def shape(cls, thing: Activity, call: Any) -> dict[str, Any]:
         shape = ActivityOut.shape(thing, call)
-        names = ("seq", "kind", "actor", "venture", "task", "agent", "title", "at")
+        names = ("seq", "kind", "actor", "venture", "task", "agent", "title", "message", "at")
         return {**{name: shape[name] for name in names}, "changes": changes(thing)}
 
 
@@ -50,5 +52,6 @@ class AuditOut(Answer):
     ),
 )  # fmt: skip
 def audit(call: Call) -> Page:
-    """Every change with before and after, newest first. It outlives what it tells of."""
-    return log_page(call, Activity.objects.filter(sight.visible_lines(call.actor)).filter(TOLD))
+    """Every change with before and after, newest first, and how people came in. It outlives what it tells of."""
+    told = TOLD | Q(kind__startswith="login.") | Q(kind="user.changed")
+    return log_page(call, Activity.objects.filter(sight.visible_lines(call.actor)).filter(told))

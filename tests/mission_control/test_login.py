@@ -26,7 +26,11 @@ def test_a_wrong_password_is_recorded_with_the_name_and_the_address(client, oliv
     answer = client.post("/account/login", {"login": "olivia", "password": "not the password"}, REMOTE_ADDR="10.9.8.7")
     assert answer.status_code == 200
     [line] = failures()
-    assert (line.title, line.level, line.data) == ("olivia", "warning", {"name": "olivia", "address": "10.9.8.7"})
+    assert (line.title, line.level, line.data) == (
+        "olivia",
+        "warning",
+        {"name": "olivia", "address": "10.9.8.7", "how": "password"},
+    )
     assert "not the password" not in write([line.message, line.data]).decode()
 
 

@@ -23,10 +23,10 @@ def desk(admin) -> Client:
 
 
 def test_the_frame_leads_to_the_first_tab_and_shows_only_what_the_role_may_see(desk, operator):
-    assert desk.get("/settings").headers["Location"] == "/settings/users"
+    assert desk.get("/settings").headers["Location"] == "/account"
     page = desk.get("/settings/users").content.decode()
     assert 'href="/settings/users" aria-current="page"' in page
-    assert "/settings/users" not in as_(operator).get("/").content.decode()
+    assert "/settings/users" not in as_(operator).get("/account").content.decode()
 
 
 @pytest.mark.parametrize("who", ["operator", "viewer"])
