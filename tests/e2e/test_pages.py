@@ -107,61 +107,6 @@ def test_a_registered_agent_is_claimed_by_its_link_once(olivia: Person, server: 
     expect(page.locator(".entrance__text")).to_contain_text("was used already")
 
 
-# ── what others write ───────────────────────────────────────────────────────────────────────────────────────────────
-
-ATTACKS = (
-    "<script>document.title='owned'</script>",
-    "<img src=x onerror=\"document.title='owned'\">",
-    "\"><svg onload=document.title='owned'>",
-    "'-document.title='owned'-'",
-    "{{ constructor.constructor('document.title=1')() }}",
-    "</textarea><script>document.title='owned'</script>",
-    "javascript:document.title='owned'",
-)
-MARKDOWN = (
-    "[a](javascript:document.title='owned')\n\n![b](x\" onerror=\"document.title='owned')\n\n"
-    "<iframe src=/admin/></iframe>\n\n<form action=/fleet/freeze method=post><button>Save</button></form>\n\n"
-    "[Sign in again](/account/login)\n\n<a href=x hx-post=/fleet/freeze hx-trigger=load>c</a>\n\n"
-    "<b data-new-task class=btn style=position:fixed>d</b>\n\n![t](https://example.org/track.png)"
-)
-
-
-def test_nothing_an_agent_or_a_person_writes_runs_loads_or_looks_like_ours(olivia: Person, server: Server):
-    foreign: list[str] = []
-    olivia.page.on("request", lambda r: None if r.url.startswith((server.url, "data:")) else foreign.append(r.url))
-    codes = [olivia.new_task(a, description=f"{a}\n\n{MARKDOWN}", tags=a.replace(",", " ")[:50]) for a in ATTACKS]
-    code = codes[0]
-    lease = server.claim("evil", code)
-    server.call("evil", "POST", f"/api/v1/tasks/{code}/progress", {**lease, "step": ATTACKS[1], "message": ATTACKS[2]})
-    thing = {"type": "url", "title": ATTACKS[0], "path": ATTACKS[6], "description": ATTACKS[1]}
-    server.call("evil", "POST", f"/api/v1/tasks/{code}/deliverables", thing)
-    server.call("evil", "POST", f"/api/v1/tasks/{code}/comments", {"text": f"@evil {ATTACKS[0]}\n\n{MARKDOWN}"})
-    server.call("evil", "POST", f"/api/v1/tasks/{code}/context", {"key": ATTACKS[1], "value": {ATTACKS[0]: ATTACKS[2]}})
-    server.call("evil", "POST", f"/api/v1/tasks/{code}/plan", {"steps": [ATTACKS[0], ATTACKS[3]]})
-    server.call("evil", "POST", f"/api/v1/tasks/{code}/join", {"role": ATTACKS[0][:60]})
-    page = olivia.open("/?q=" + code)
-    olivia.card(code).locator("a").click()
-    for tab in ("Activity", "Deliverables", "Sessions", "Context", "Overview"):
-        page.locator(".tabs").get_by_text(tab).click()
-        expect(page.locator(".tabs [aria-current]")).to_contain_text(tab)
-        page.wait_for_timeout(150)
-    prose = page.locator("[data-view]")
-    assert prose.locator("script, iframe, form, img, button, [style], [class], [hx-post], [data-new-task]").count() == 0
-    expect(prose.locator("a[href]")).to_have_attribute("href", "https://example.org/track.png")
-    for path in (
-        "/",
-        "/agents",
-        "/agents/evil",
-        f"/tasks/{codes[5]}",
-        "/?tag=%3Cscript%3E&q=%22%3E%3Csvg%20onload=1%3E",
-    ):
-        olivia.open(path)
-        page.wait_for_timeout(150)
-        assert page.title() != "owned"
-    assert server.one("SELECT frozen_at FROM mission_control_fleet") is None
-    assert foreign == []
-
-
 # ── for everybody ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 PAGES = ("/", "/agents", "/agents/ada", "/connect", "/account/password/change", "/account/logout", "/nothing/here")
