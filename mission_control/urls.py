@@ -22,6 +22,7 @@ from mission_control import (
     views,
     webhooks_api,
 )
+from tasks.mcp_api import mcp
 from tasks.urls import api_urls as task_calls
 from tasks.urls import page_urls as task_pages
 from ventures.urls import api_urls as venture_calls
@@ -109,6 +110,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz),
     path("metrics", health.prometheus),
     path("skill.md", views.skill),
+    path("mcp", mcp),
     path("api/schema", api.Schema.as_view(), name="schema"),
     path("api/docs", api.Docs.as_view(), name="docs"),
     path("api/v1/", include(api_calls)),

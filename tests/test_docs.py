@@ -115,6 +115,17 @@ def test_the_websocket_message_of_the_agent_guide_subscribes(new_product):
     assert "agent.registered" in heard
 
 
+def test_every_line_of_the_page_on_protocols_works_as_pasted(new_product, tmp_path):
+    product = new_product()
+    key = product.agent("ada", scopes="work,orchestrate")
+    product.tasks(1)
+    scripts = blocks("docs/connect.md", "sh")
+    assert len(scripts) > 1
+    printed = pasted(product, scripts, tmp_path, MISSION_CONTROL_URL=product.url, MISSION_CONTROL_KEY=key)
+    no_refusals(scripts, printed)
+    assert '"action":"claimed"' in printed[1]
+
+
 def test_every_line_of_the_api_page_works_as_pasted(new_product, tmp_path):
     product = new_product()
     key = product.agent("margaret", scopes="admin")
