@@ -20,6 +20,8 @@ class Tab:
 TABS = (
     Tab("/account", "Your account", "i-person"),
     Tab("/settings/users", "Users", "i-people", "admin"),
+    Tab("/settings/webhooks", "Webhooks", "i-link", "operate"),
+    Tab("/settings/circuits", "Loop breaker", "i-alert", "operate"),
 )
 
 

@@ -14,12 +14,14 @@ from agents.urls import page_urls as agent_pages
 from mission_control import (
     account_views,
     api,
+    circuit_views,
     endpoints,
     health,
     loops_api,
     notifications_api,
     people_views,
     views,
+    webhook_views,
     webhooks_api,
 )
 from tasks.mcp_api import mcp
@@ -67,6 +69,18 @@ settings_pages: list[URLPattern] = [
     path("settings/users/<int:number>/role", people_views.change_role),
     path("settings/users/<int:number>/deactivate", people_views.deactivate),
     path("settings/users/<int:number>/reactivate", people_views.reactivate),
+    path("settings/webhooks", webhook_views.hooks),
+    path("settings/webhooks/new", webhook_views.create),
+    path("settings/webhooks/<slug:code>", webhook_views.hook),
+    path("settings/webhooks/<slug:code>/change", webhook_views.change),
+    path("settings/webhooks/<slug:code>/switch", webhook_views.switch),
+    path("settings/webhooks/<slug:code>/rotate", webhook_views.rotate),
+    path("settings/webhooks/<slug:code>/test", webhook_views.test),
+    path("settings/webhooks/<slug:code>/redeliver", webhook_views.redeliver_range),
+    path("settings/webhooks/<slug:code>/delete", webhook_views.delete),
+    path("settings/webhooks/<slug:code>/deliveries/<slug:message>/redeliver", webhook_views.redeliver),
+    path("settings/circuits", circuit_views.circuits),
+    path("settings/circuits/<slug:waker>/<slug:woken>/reset", circuit_views.reset),
 ]
 fleet_calls: list[URLPattern] = [
     path("fleet/freeze", endpoints.resource(api.read_freeze, api.freeze)),

@@ -31,7 +31,7 @@ function connect() {
   socket = mine;
   heard = Date.now();
   asked = 0;
-  mine.onopen = () => mine.send(JSON.stringify({ type: "subscribe", channels: ["tasks", "agents", "ventures", "fleet"], since: seq }));
+  mine.onopen = () => mine.send(JSON.stringify({ type: "subscribe", channels: ["all"], since: seq }));
   mine.onmessage = ({ data }) => {
     if (socket !== mine) return;
     heard = Date.now();

@@ -13,6 +13,8 @@ function names(event) {
   if (event.venture) touched.push(`venture:${event.venture}`);
   if (noun === "venture") touched.push("ventures");
   if (noun === "fleet") touched.push("fleet");
+  if (noun === "webhook") touched.push("webhooks");
+  if (noun === "circuit") touched.push("circuits");
   if (noun === "user" || noun === "login") touched.push("people");
   return touched;
 }
@@ -54,6 +56,8 @@ document.addEventListener("live", ({ detail }) => {
   if (touched.size) touch((element) => element.dataset.watch.split(" ").some((name) => touched.has(name)));
 });
 document.addEventListener("resync", () => touch(() => true));
+// What no line of the log tells: how sending goes on.
+setInterval(() => touch((element) => "again" in element.dataset), 2000);
 
 /** A heartbeat records nothing; it moves the clocks of its task and its agent that are on the page. */
 function signOfLife({ task, heartbeat_at: at, lease_expires_at: end }) {

@@ -71,6 +71,8 @@ def shoot(page: Page, server: Server, to: Path, look: str) -> None:
         "agents": "/agents",
         "ventures": "/ventures",
         "connect": "/connect",
+        "webhooks": "/settings/webhooks",
+        "loop-breaker": "/settings/circuits",
         "missing": "/nothing",
     }.items():
         page.goto(server.url + path)
