@@ -16,6 +16,7 @@ from tasks import (
     plan_api,
     run_api,
     session_views,
+    styleguide_views,
     venture_views,
     views,
 )  # fmt: skip
@@ -41,6 +42,7 @@ page_urls: list[URLPattern] = [
     path("rail", views.rail),
     path("palette", views.palette),
     path("sessions", session_views.sessions),
+    path("styleguide", styleguide_views.styleguide),
     path("inbox", inbox_views.inbox),
     path("inbox/<slug:code>/<slug:name>", inbox_views.act),
     path("tasks/new", views.new_task),
