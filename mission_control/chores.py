@@ -19,7 +19,7 @@ from typing import Any
 from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 
-from mission_control import deliveries, idempotency, live, log, notifications, sending, tickets
+from mission_control import deliveries, idempotency, invitations, live, log, notifications, sending, tickets
 
 logger = logging.getLogger(__name__)
 WORKERS = 3
@@ -127,6 +127,7 @@ def forget_old() -> dict[str, int]:
     return {
         "answers": idempotency.forget_old(), "tickets": tickets.forget_old(), "sessions": expired,
         "deliveries": deliveries.forget_old(), "notifications": notifications.forget_old(),
+        "invitations": invitations.forget_old(),
     }  # fmt: skip
 
 

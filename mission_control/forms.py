@@ -1,7 +1,8 @@
-"""The form of the first admin."""
+"""The forms of people: the first admin, and who is invited."""
 
 from __future__ import annotations
 
+from django import forms
 from django.contrib.auth.forms import BaseUserCreationForm
 
 from mission_control.models import User
@@ -13,3 +14,11 @@ class FirstAdminForm(BaseUserCreationForm):
     class Meta:
         model = User
         fields = ("username",)
+
+
+class InviteForm(forms.ModelForm):
+    """Name and role of somebody new; saving is left to invitations.invite."""
+
+    class Meta:
+        model = User
+        fields = ("username", "role")

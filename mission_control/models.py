@@ -214,6 +214,17 @@ class SetupLink(models.Model):
         return "setup link"
 
 
+class Invitation(models.Model):
+    """A one-time link with which somebody sets their password. Only the hash is kept."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    user = models.ForeignKey(User, models.CASCADE, related_name="invitations")
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"link for {self.user}"
+
+
 class Wake(models.Model):
     """The line that called an agent to work last."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.db.models import ProtectedError
 
 from mission_control import actors, log
@@ -17,7 +18,7 @@ CHANGEABLE = ("first_name", "last_name", "email", "role", "is_active")
 @log.verb
 def create(actor: Actor, person: User) -> User:
     """Save a new person, whose password is set on it already. Records user.created. Needs an admin."""
-    _may_change_people(actor)
+    may_change_people(actor)
     person.save(force_insert=True)
     log.record("user.created", actor, title=person.get_username(), data={"after": _shown(person)})
     return person
@@ -29,7 +30,7 @@ def change(actor: Actor, person: User, changes: dict[str, Any]) -> User:
 
     Refused: taking the role or the access of the last admin who can sign in.
     """
-    _may_change_people(actor)
+    may_change_people(actor)
     unknown = set(changes) - set(CHANGEABLE)
     if unknown:
         raise Invalid(dict.fromkeys(sorted(unknown), "This cannot be changed."))
@@ -77,9 +78,24 @@ def sign_out_everywhere(person: User) -> User:
 
 
 @log.verb
+def remove_second_step(actor: Actor, person: User) -> User:
+    """Passkeys, app and recovery codes of somebody who lost them: the password alone signs in again.
+
+    Records user.changed; nothing when there was none. Needs an admin. Ends the person's sessions. Locks the person.
+    """
+    may_change_people(actor)
+    current = User.objects.select_for_update().get(pk=person.pk)
+    if Authenticator.objects.filter(user=current).delete()[0]:
+        current.sessions_ended += 1
+        current.save(update_fields=["sessions_ended"])
+        way_in_changed(actor, current, "second_step_removed", "Second step removed")
+    return current
+
+
+@log.verb
 def delete(actor: Actor, person: User) -> None:
     """Records user.deleted. Refused for the last admin and while the person holds tasks. Locks the admins."""
-    _may_change_people(actor)
+    may_change_people(actor)
     _lock_admins()
     _refuse_without_an_admin(person)
     try:
@@ -90,7 +106,8 @@ def delete(actor: Actor, person: User) -> None:
     log.record("user.deleted", actor, level="warning", title=person.get_username(), data={"before": _shown(person)})
 
 
-def _may_change_people(actor: Actor) -> None:
+def may_change_people(actor: Actor) -> None:
+    """NotAllowed for anyone but an admin."""
     if not actor.can("admin"):
         raise NotAllowed("Only an admin changes who may sign in.")
 

@@ -52,6 +52,7 @@ account_pages: list[URLPattern] = [
         name="mfa_remove_webauthn",
     ),
     path("first-run/<str:token>", views.first_admin),
+    path("welcome/<str:token>", people_views.welcome),
 ]
 shell_pages: list[URLPattern] = [
     path("fleet/freeze", views.freeze),
@@ -66,6 +67,9 @@ settings_pages: list[URLPattern] = [
     path("settings", views.settings_frame),
     path("settings/users", people_views.users),
     path("settings/users/list", people_views.list_part),
+    path("settings/users/invite", people_views.invite),
+    path("settings/users/<int:number>/link", people_views.renew_link),
+    path("settings/users/<int:number>/second-step/remove", people_views.remove_second_step),
     path("settings/users/<int:number>/role", people_views.change_role),
     path("settings/users/<int:number>/deactivate", people_views.deactivate),
     path("settings/users/<int:number>/reactivate", people_views.reactivate),

@@ -73,6 +73,8 @@ def shoot(page: Page, server: Server, to: Path, look: str) -> None:
         "connect": "/connect",
         "webhooks": "/settings/webhooks",
         "loop-breaker": "/settings/circuits",
+        "account": "/account",
+        "users": "/settings/users",
         "missing": "/nothing",
     }.items():
         page.goto(server.url + path)
@@ -104,7 +106,7 @@ def sign_in(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/account/login")
     page.locator("#id_login").fill("olivia")
     page.locator("#id_password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url(re.compile(r"/$"))
 
 

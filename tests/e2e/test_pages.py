@@ -58,10 +58,10 @@ def test_a_wrong_password_is_refused_and_the_way_back_is_kept(browser: Browser, 
     expect(page).to_have_url(re.compile(r"/account/login\?next=/agents/ada|%2Fagents%2Fada"))
     page.locator("#id_login").fill("olivia")
     page.locator("#id_password").fill("not it")
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.locator(".field__error")).to_be_visible()
     page.locator("#id_password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page).to_have_url(f"{server.url}/agents/ada")
     context.close()
 

@@ -30,7 +30,9 @@ def test_the_frame_leads_to_the_first_tab_and_shows_only_what_the_role_may_see(d
 
 
 @pytest.mark.parametrize("who", ["operator", "viewer"])
-@pytest.mark.parametrize("path", ["", "/list", "/1/role", "/1/deactivate", "/1/reactivate"])
+@pytest.mark.parametrize(
+    "path", ["", "/list", "/1/role", "/invite", "/1/link", "/1/deactivate", "/1/reactivate", "/1/second-step/remove"]
+)
 def test_only_an_admin_sees_and_changes_the_people(who, path, request):
     client = as_(request.getfixturevalue(who))
     ask = client.get if path in ("", "/list") else client.post
