@@ -6,10 +6,10 @@ from typing import Any
 
 from django.conf import settings
 
-from agents import keys, roster
+from agents import enrolment, keys, roster
 from agents import serializers as shape
 from agents.acting import act_for
-from agents.models import Agent
+from agents.models import Agent, EnrolmentToken
 from mission_control import log, notifications
 from mission_control.actors import Actor
 from mission_control.endpoints import NO_STORE, OPERATE, STEER, Call, endpoint, limited
@@ -36,7 +36,10 @@ HEARTBEAT_SECONDS = 60  # advised when the agent declared nothing
     title="Register yourself",
 )  # fmt: skip
 def register(call: Call) -> dict[str, Any]:
-    """An agent registers itself and gets a key. Until a person opens `claim_url` the key only reads /agents/me."""
+    """An agent registers itself and gets a key. Until a person opens `claim_url` the key only reads /agents/me.
+
+    With an enrolment token it may work at once.
+    """
     limited(call, "register", *REGISTRATIONS)
     fields = _columns(call.given)
     if "is_lead" in fields:
@@ -47,7 +50,7 @@ def register(call: Call) -> dict[str, Any]:
         webhook_secret = roster.set_webhook(Actor("agent", agent.slug, agent=agent), agent, address)
     root = public_url(call)
     return {
-        "agent": shape.agent_shape(agent, bare=call.bare), "api_key": secret, "claim_url": f"{root}/claim/{token}",
+        "agent": shape.agent_shape(agent, bare=call.bare), "api_key": secret, "claim_url": f"{root}/claim/{token}" if token else None,
         "skill_url": f"{root}/skill.md", "ws_url": f"{root.replace('http', 'ws', 1)}/ws", **({"webhook_secret": webhook_secret} if webhook_secret else {}),
     }  # fmt: skip
 
@@ -211,6 +214,31 @@ def list_keys(call: Call, slug: str) -> list[Any]:
 def revoke_key(call: Call, slug: str, prefix: str) -> None:
     """Revoke a key. At once, also on open sockets."""
     keys.revoke(call.actor, roster.by_slug(slug), prefix)
+
+
+@endpoint(
+    "POST", needs=OPERATE, takes=shape.EnrolmentIn, gives=shape.NewEnrolmentOut, status=201, headers=NO_STORE,
+    title="Make an enrolment token",
+)  # fmt: skip
+def create_enrolment(call: Call) -> dict[str, Any]:
+    """Make a token with which agents register and work without a claim by a person. It is shown once."""
+    given = dict(call.given)
+    token, secret = enrolment.create(call.actor, **given)
+    token.refresh_from_db()
+    return {"enrolment": shape.EnrolmentOut.shape(token, call), "enrolment_token": secret}
+
+
+@endpoint("GET", needs=OPERATE, gives=shape.EnrolmentOut, name="enrolments", paged=True, query=Query(LIMIT, CURSOR))
+def list_enrolments(call: Call) -> Page:
+    """The enrolment tokens, newest first, without their secrets."""
+    rows = EnrolmentToken.objects.all()
+    return page(rows, call.query, orders={"id": None}, default="-id", bare=call.bare)
+
+
+@endpoint("DELETE", needs=OPERATE, status=204, title="Revoke an enrolment token")
+def revoke_enrolment(call: Call, prefix: str) -> None:
+    """Revoke an enrolment token. Agents that enrolled with it stay."""
+    enrolment.revoke(call.actor, prefix)
 
 
 def _columns(given: dict[str, Any]) -> dict[str, Any]:

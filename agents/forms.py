@@ -27,3 +27,14 @@ def key(fields: Any) -> dict[str, Any]:
     if not scopes:
         raise Invalid({"scopes": "Choose what the key may do."})
     return {"scopes": scopes, "label": label}
+
+
+def enrolment(fields: Any) -> dict[str, Any]:
+    """What a new enrolment token is made of."""
+    numbers = {}
+    for name in ("hours", "most_uses"):
+        given = fields.get(name, "").strip()
+        if not (given.isascii() and given.isdigit() and len(given) < 6):
+            raise Invalid({name: "Give a whole number."})
+        numbers[name] = int(given)
+    return {**key(fields), **numbers}

@@ -78,3 +78,30 @@ class AgentKey(models.Model):
 
     def __str__(self) -> str:
         return f"mc_{self.prefix}…"
+
+
+class EnrolmentToken(models.Model):
+    """The right to register as an agent that a person answers for. Like a key, only a prefix and a digest are kept."""
+
+    prefix = models.CharField(max_length=12, unique=True)
+    digest = models.CharField(max_length=64)
+    scopes = models.JSONField(default=list)  # of the key that each agent gets
+    label = models.CharField(max_length=120, blank=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)  # answers
+    created_by = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    uses = models.PositiveIntegerField(default=0)
+    most_uses = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                name="enrolment_uses", condition=Q(uses__lte=models.F("most_uses"), most_uses__gte=1)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"mce_{self.prefix}…"

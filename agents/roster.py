@@ -14,8 +14,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.text import slugify
 
-from agents import keys
-from agents.models import Agent
+from agents import enrolment, keys
+from agents.models import Agent, EnrolmentToken
 from mission_control import log, webhooks
 from mission_control.actors import Actor, system
 from mission_control.errors import Invalid, NotAllowed, NotThere, Refused
@@ -50,11 +50,14 @@ def create(actor: Actor, *, name: str, slug: str = "", **fields: Any) -> Agent:
 
 
 @log.verb
-def register(*, name: str, slug: str = "", **fields: Any) -> tuple[Agent, str, str]:
+def register(*, name: str, slug: str = "", enrolment_token: str = "", **fields: Any) -> tuple[Agent, str, str]:
     """An agent registers itself: `(agent, key secret, claim token)`. Pending until a person opens the claim link.
 
-    Records agent.registered. The key has the scope work; until the claim it may only read the agent itself.
+    Records agent.registered. The key has the scope work; until the claim it may only read the agent itself. With an
+    enrolment token there is nothing to claim ("") and the key has the token's scopes: who made it answers for it.
     """
+    if enrolment_token:
+        return _enrolled(enrolment.use(enrolment_token), name, slug, _known(fields, BY_ITSELF))
     token = secrets.token_urlsafe(24)
     agent = _inserted(name, slug, {**_known(fields, BY_ITSELF), "claim_digest": keys.digest(token)})
     me = Actor("agent", agent.slug, agent=agent)
@@ -63,6 +66,16 @@ def register(*, name: str, slug: str = "", **fields: Any) -> tuple[Agent, str, s
     )
     _, secret = keys.create(system("registration"), agent, label="registration")
     return agent, secret, token
+
+
+def _enrolled(token: EnrolmentToken, name: str, slug: str, fields: dict[str, Any]) -> tuple[Agent, str, str]:
+    agent = _inserted(name, slug, {**fields, "claimed_at": log.now(), "owner": token.owner})
+    log.record(
+        "agent.registered", Actor("agent", agent.slug, agent=agent), agent=agent.slug, title=agent.name,
+        data={"after": _shown(agent), "enrolment": token.prefix},
+    )  # fmt: skip
+    _, secret = keys.create(system("registration"), agent, scopes=token.scopes, label=f"enrolled by {token}")
+    return agent, secret, ""
 
 
 @log.verb

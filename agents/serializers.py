@@ -10,8 +10,9 @@ from django.db.models import prefetch_related_objects
 from django.utils import timezone
 from rest_framework import serializers
 
+from agents.enrolment import MOST_HOURS, MOST_USES
 from agents.faces import is_silent
-from agents.models import Agent, AgentKey
+from agents.models import Agent, AgentKey, EnrolmentToken
 from agents.roster import state_of
 from mission_control.actors import SCOPES
 from mission_control.fields import Answer, Flag, Line, Matching, Moment, Named, StrictSerializer, Text, Whole, Words
@@ -100,6 +101,7 @@ class RegisterIn(AgentFields):
     id = Matching(60, SLUG, "Use letters, digits, - and _.", blank=False)
     name = Line(120, required=True)
     webhook_url = Line(2000, help_text="Told of task.assigned once the agent is claimed.")
+    enrolment_token = Line(200, help_text="From an operator: nobody has to claim the agent then.")
 
 
 class AvailabilityIn(StrictSerializer):
@@ -197,7 +199,9 @@ def agent_shape(agent: Agent, *, bare: bool = False) -> dict[str, Any]:
 class RegisteredOut(Answer):
     agent = AgentOut()
     api_key = serializers.CharField(help_text="Shown once.")
-    claim_url = serializers.CharField(help_text="A person opens it; until then the key only reads /agents/me.")
+    claim_url = serializers.CharField(
+        allow_null=True, help_text="A person opens it; until then the key only reads /agents/me. Null when enrolled."
+    )
     skill_url = serializers.CharField()
     ws_url = serializers.CharField()
     webhook_secret = serializers.CharField(
@@ -263,3 +267,37 @@ class KeyOut(Answer):
 class NewKeyOut(Answer):
     key = KeyOut()
     api_key = serializers.CharField(help_text="Shown once.")
+
+
+class EnrolmentIn(StrictSerializer):
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(choices=SCOPES), required=False, min_length=1, max_length=len(SCOPES)
+    )
+    label = Line(120)
+    hours = Whole(1, MOST_HOURS, help_text="How long it is good; a day when not given.")
+    most_uses = Whole(1, MOST_USES, help_text="How many agents may enrol with it; one when not given.")
+
+
+class EnrolmentOut(Answer):
+    prefix = serializers.CharField()
+    scopes = serializers.ListField(child=serializers.CharField())
+    label = serializers.CharField(allow_blank=True)
+    uses = serializers.IntegerField()
+    most_uses = serializers.IntegerField()
+    created_by = serializers.CharField(allow_blank=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    revoked_at = serializers.DateTimeField(allow_null=True)
+
+    @classmethod
+    def shape(cls, thing: EnrolmentToken, call: Any) -> dict[str, Any]:
+        return {
+            "prefix": thing.prefix, "scopes": thing.scopes, "label": thing.label, "uses": thing.uses,
+            "most_uses": thing.most_uses, "created_by": thing.created_by, "created_at": iso(thing.created_at),
+            "expires_at": iso(thing.expires_at), "revoked_at": iso(thing.revoked_at),
+        }  # fmt: skip
+
+
+class NewEnrolmentOut(Answer):
+    enrolment = EnrolmentOut()
+    enrolment_token = serializers.CharField(help_text="Shown once.")

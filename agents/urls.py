@@ -15,6 +15,8 @@ page_urls: list[URLPattern] = [
     path("agents/<slug:slug>/keys", views.create_key),
     path("agents/<slug:slug>/keys/<slug:prefix>/revoke", views.revoke_key),
     path("connect", views.connect),
+    path("connect/enrolments", views.enrolments),
+    path("connect/enrolments/<slug:prefix>/revoke", views.revoke_enrolment),
     path("claim/<str:token>", views.claim),
 ]
 join = resource(api.join_venture)
@@ -27,6 +29,8 @@ api_urls: list[URLPattern] = [
     path("agents/<slug:slug>", resource(api.read_agent, api.change_agent, api.delete_agent)),
     path("agents/<slug:slug>/keys", resource(api.list_keys, api.create_key)),
     path("agents/<slug:slug>/keys/<slug:prefix>", resource(api.revoke_key)),
+    path("enrolments", resource(api.list_enrolments, api.create_enrolment)),
+    path("enrolments/<slug:prefix>", resource(api.revoke_enrolment)),
     path("ventures/<slug:slug>/join", join),
     path("projects/<slug:slug>/join", join),
     path("ventures/<slug:slug>/members", members),

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
-from agents import forms, keys, roster
+from agents import enrolment, forms, keys, roster
 from agents.faces import face_at_work
-from agents.models import Agent, AgentKey
-from mission_control import log
+from agents.models import Agent, AgentKey, EnrolmentToken
+from mission_control import log, onboarding, strict_json
 from mission_control.figures import compact
+from mission_control.onboarding_views import address_of
 from mission_control.views import PageRequest, page
 
 SESSIONS = 30
+TOKENS = 50
 SCOPE_WORDS = {
     "work": "claim tasks and report on them",
     "orchestrate": "create, sort and assign tasks, register sub-agents",
@@ -59,8 +60,12 @@ def _about(request: PageRequest, shown: Agent) -> dict[str, Any]:
 
 
 def _keys(request: PageRequest, shown: Agent) -> dict[str, Any]:
-    scopes = [(scope, words) for scope, words in SCOPE_WORDS.items() if scope != "admin" or request.actor.can("admin")]
-    return {"agent": shown, "keys": shown.keys.all()[:50], "scopes": scopes, "moment": log.now()}
+    return {"agent": shown, "keys": shown.keys.all()[:50], "scopes": _scopes(request), "moment": log.now()}
+
+
+def _scopes(request: PageRequest) -> list[tuple[str, str]]:
+    """What somebody may give away, in words."""
+    return [(scope, words) for scope, words in SCOPE_WORDS.items() if scope != "admin" or request.actor.can("admin")]
 
 
 # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -87,12 +92,49 @@ def revoke_key(request: PageRequest, slug: str, prefix: str) -> HttpResponse:
 @page("GET", "HEAD", "POST", needs="operate")
 def connect(request: PageRequest) -> HttpResponse:
     """Name an agent and get one line to paste: the agent with a key, shown this once."""
+    address = address_of(request)
+    told: dict[str, Any] = {"address": address, "snippet": onboarding.agents_md(address)}
     if request.method != "POST":
-        return render(request, "agents/connect.html")
+        told["hash"] = onboarding.digest(onboarding.page("skill.md", address))
+        return render(request, "agents/connect.html", {**told, **_enrolments(request)})
     made, key, secret = _connected(request)
-    return _once(
-        request, "agents/connect.html", {"agent": made, "key": key, "secret": secret, "address": _address(request)}
-    )
+    told.update(agent=made, key=key, secret=secret, lines=pasted_lines(address, secret))
+    return _once(request, "agents/connect.html", told)
+
+
+def pasted_lines(address: str, secret: str) -> list[tuple[str, str, str]]:
+    """`(kind of agent, the line, what happens then)`. Each holds the key: it is shown once."""
+    claim = f"{address}/api/v1/tasks/claim"
+    settings = {"type": "http", "url": f"{address}/mcp", "headers": {"Authorization": f"Bearer {secret}"}}
+    return [
+        (
+            "Shell",
+            f"curl -sX POST {claim} -H 'Authorization: Bearer {secret}' -H 'Content-Type: application/json'"
+            " -d '{\"wait\": 60}'",
+            "It waits up to a minute and answers with the next task, its lease and what to send back.",
+        ),
+        (
+            "OpenClaw",
+            f"Read {address}/skill.md and follow it. Your key is {secret}.",
+            "Send it to the agent as a message. It keeps the key and waits for work as heartbeat.md says.",
+        ),
+        (
+            "Claude Code",
+            f"claude mcp add --transport http mission-control {address}/mcp --header 'Authorization: Bearer {secret}'",
+            "Then say: take the next task from mission-control.",
+        ),
+        (
+            "Codex",
+            f"export MISSION_CONTROL_KEY={secret}; codex mcp add mission-control --url {address}/mcp"
+            " --bearer-token-env-var MISSION_CONTROL_KEY",
+            "Keep the variable in the environment of the agent.",
+        ),
+        (
+            "Any MCP client",
+            strict_json.write({"mcpServers": {"mission-control": settings}}).decode(),
+            "Put it into the client's file of servers.",
+        ),
+    ]
 
 
 @log.verb
@@ -101,8 +143,24 @@ def _connected(request: PageRequest) -> tuple[Agent, AgentKey, str]:
     return made, *keys.create(request.actor, made, label="first key")
 
 
-def _address(request: PageRequest) -> str:
-    return settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")
+@page("POST", needs="operate")
+def enrolments(request: PageRequest) -> HttpResponse:
+    """The enrolment tokens with the new one's line, which is shown this once."""
+    token, secret = enrolment.create(request.actor, **forms.enrolment(request.POST))
+    line = f"export MISSION_CONTROL_TOKEN={secret}; curl -fsS {address_of(request)}/skill.md"
+    return _once(
+        request, "agents/_enrolments.html", {**_enrolments(request), "made": token, "secret": secret, "line": line}
+    )
+
+
+@page("POST", needs="operate")
+def revoke_enrolment(request: PageRequest, prefix: str) -> HttpResponse:
+    enrolment.revoke(request.actor, prefix)
+    return render(request, "agents/_enrolments.html", _enrolments(request))
+
+
+def _enrolments(request: PageRequest) -> dict[str, Any]:
+    return {"tokens": EnrolmentToken.objects.all()[:TOKENS], "scopes": _scopes(request), "moment": log.now()}
 
 
 def _once(request: PageRequest, template: str, context: dict[str, Any]) -> HttpResponse:

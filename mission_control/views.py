@@ -22,8 +22,6 @@ from mission_control.errors import NotAllowed, NotThere
 from mission_control.forms import FirstAdminForm
 
 View = Callable[..., HttpResponseBase]
-GUIDE = settings.BASE_DIR / "docs" / "agent-guide.md"
-GUIDE_ADDRESS = "http://127.0.0.1:8000"  # as it stands in the guide
 COMPRESSED_FROM = 1000  # bytes
 
 
@@ -213,10 +211,3 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     return _answer(request, 500, "The server could not do this. Nothing was changed.", "500.html")
-
-
-def skill(request: HttpRequest) -> HttpResponse:
-    """The agent's guide as text, with this server's address in it and nothing that anybody wrote."""
-    here = settings.PUBLIC_URL or f"{request.scheme}://{request.get_host()}"
-    text = GUIDE.read_text(encoding="utf-8").replace(GUIDE_ADDRESS, here)
-    return HttpResponse(text, content_type="text/markdown; charset=utf-8")

@@ -126,5 +126,5 @@ KINDS = (
     "agent.seen_again", "agent.went_offline", "venture.created", "venture.changed", "cost.recorded", "fleet.frozen",
     "fleet.thawed", "fleet.restored", "fleet.moved", "log.pruned", "user.created", "user.changed", "user.deleted",
     "webhook.created", "webhook.changed", "webhook.deleted", "webhook.disabled", "webhook.redelivered",
-    "circuit.opened", "circuit.reset",
+    "circuit.opened", "circuit.reset", "enrolment.created", "enrolment.revoked",
 )  # fmt: skip

@@ -84,6 +84,7 @@ WHO: dict[tuple[str, str], set[str]] = {
     ("GET", "agents/{slug}"): READERS, ("PATCH", "agents/{slug}"): CREATORS, ("DELETE", "agents/{slug}"): OPERATORS,
     ("GET", "agents/{slug}/keys"): OPERATORS, ("POST", "agents/{slug}/keys"): OPERATORS,
     ("DELETE", "agents/{slug}/keys/{prefix}"): OPERATORS,
+    ("GET", "enrolments"): OPERATORS, ("POST", "enrolments"): OPERATORS, ("DELETE", "enrolments/{prefix}"): OPERATORS,
     **{
         line: who
         for name in ("ventures", "projects")

@@ -123,7 +123,7 @@ def test_every_line_of_the_page_on_protocols_works_as_pasted(new_product, tmp_pa
     assert len(scripts) > 1
     printed = pasted(product, scripts, tmp_path, MISSION_CONTROL_URL=product.url, MISSION_CONTROL_KEY=key)
     no_refusals(scripts, printed)
-    assert '"action":"claimed"' in printed[1]
+    assert any('"action":"claimed"' in output for output in printed)
 
 
 def test_every_line_of_the_api_page_works_as_pasted(new_product, tmp_path):

@@ -62,9 +62,3 @@ def test_a_page_is_not_kept_by_others(signed_in):
     headers = signed_in.get("/").headers
     assert "private" in headers["Cache-Control"]
     assert {"Cookie", "HX-Request"} <= {name.strip() for name in headers["Vary"].split(",")}
-
-
-def test_the_guide_for_agents_names_this_server(client):
-    text = client.get("/skill.md", headers={"host": "localhost:9999"}).text
-    assert 'MISSION_CONTROL_URL="${MISSION_CONTROL_URL:-http://localhost:9999}"' in text
-    assert "127.0.0.1:8000" not in text
