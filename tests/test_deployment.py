@@ -15,6 +15,8 @@ from django.conf import settings
 from django.core.management import get_commands
 from packaging.requirements import Requirement
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("mission_control", "ventures", "agents", "tasks")
 SECRETS = ("SECRET_KEY", "LOG_KEY", "POSTGRES_PASSWORD", "VALKEY_PASSWORD")

@@ -22,6 +22,8 @@ from tasks.vocabulary import OPEN, PRIORITIES, PRIORITY_WORDS, STATUS_WORDS, STA
 from tests.serving import database_server, make_product, new_database, new_product
 from ventures.serializers import VentureFields
 
+pytestmark = pytest.mark.once
+
 __all__ = ["database_server", "make_product", "new_database", "new_product"]  # fixtures
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -1,8 +1,13 @@
 """The table of features: every row names tests, and every test it names exists."""
 
 import ast
+import functools
 import re
 from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.once
 
 TESTS = Path(__file__).parent
 TABLE = TESTS.parent / "docs" / "features.md"
@@ -13,6 +18,7 @@ def rows() -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+@functools.cache
 def functions_of(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("mission_control", "ventures", "agents", "tasks")  # imports go left only
 ROOF = ("mission_control/urls.py", "mission_control/asgi.py")  # the two files that see every app

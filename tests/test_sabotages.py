@@ -6,6 +6,8 @@ import pytest
 
 from tests.sabotage import ROOT, Sabotage, listed
 
+pytestmark = pytest.mark.once
+
 NAMED_BY_THE_SPECIFICATION = (
     "drop the status re-check", "fence on the agent's id only", "ring before the commit", "from a serial id",
     "sweep without looking again", "idempotency in its own transaction", "timezone.now()", "DEFERRED",

@@ -13,7 +13,7 @@ import redis
 
 from tests import servers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 PROGRAM = Path(servers.__file__)
 

@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from mission_control.static import STYLES, UNUSED, without_comments
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 HASHED = {**settings.STORAGES, "staticfiles": {"BACKEND": "mission_control.static.HashedStaticFiles"}}
 
