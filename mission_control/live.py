@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import threading
 import time
@@ -28,6 +29,7 @@ from django.db import close_old_connections, transaction
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 
+from mission_control import log
 from mission_control.models import Activity, Fleet
 
 logger = logging.getLogger(__name__)
@@ -115,10 +117,16 @@ def as_json(line: Event | Activity) -> dict[str, Any]:
         "status_to": line.status_to or None,
         "title": line.title,
         "message": line.message,
-        "data": line.data,
+        "data": shown(line.data),
         "cause": line.cause or None,
         "at": iso(line.at),
     }
+
+
+def shown(data: dict[str, Any]) -> dict[str, Any]:
+    """`data` of a line for its readers: what the log keeps as a JSON text, since it holds no floats, is JSON again."""
+    metadata = data.get("metadata")
+    return {**data, "metadata": json.loads(metadata)} if isinstance(metadata, str) else data
 
 
 def iso(moment: datetime) -> str:
@@ -492,10 +500,9 @@ def _head() -> int:
 
 
 def _bounds() -> tuple[int, int]:
-    """The oldest and the newest number there is; `(head + 1, head)` when the log is empty."""
-    head = _head()
-    first = Activity.objects.order_by("seq").values_list("seq", flat=True).first()
-    return first or head + 1, max(head, first or 0)
+    """The number with which the log begins, and the newest; `(head + 1, head)` when it is empty."""
+    first = log.first()
+    return first, max(_head(), first - 1)
 
 
 def _after(seq: int, most: int) -> list[Event]:

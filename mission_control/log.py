@@ -21,7 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import OperationalError, connection, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.db.models.signals import post_save
 
@@ -375,9 +375,17 @@ def seal_log(batch: int = 1000) -> int:
         return len(seals)
 
 
-def signature(seq: int, mac: str) -> str:
-    """Proves that who named this seal a checkpoint had the key of the log."""
-    return hmac.digest(settings.LOG_KEY.encode(), f"checkpoint {seq} {mac}".encode(), "sha256").hex()
+def signature(seq: int, mac: str, lasting: str = "") -> str:
+    """Proves that who named this seal a checkpoint, and the lines below that stayed, had the key of the log."""
+    told = f"checkpoint {seq} {mac} {lasting}".rstrip()
+    return hmac.digest(settings.LOG_KEY.encode(), told.encode(), "sha256").hex()
+
+
+def chained(before: str, lines: QuerySet[Activity]) -> str:
+    """The end of the chain over these lines in their order, going on from `before`; that itself when there are none."""
+    for line in lines.order_by("seq").values(*LINE).iterator(chunk_size=2000):
+        before = _mac(before, line)
+    return before
 
 
 def verify_log() -> tuple[int, str]:
@@ -389,8 +397,10 @@ def verify_log() -> tuple[int, str]:
         cut = Checkpoint.objects.first()
         if cut is not None and cut.key_id != key_id():
             return 0, f"the checkpoint at {cut.seq} was made with key {cut.key_id}, this is key {key_id()}"
-        if cut is not None and not hmac.compare_digest(cut.signature, signature(cut.seq, cut.mac)):
+        if cut is not None and not hmac.compare_digest(cut.signature, signature(cut.seq, cut.mac, cut.lasting)):
             return 0, f"the checkpoint at {cut.seq} is none of ours"
+        if cut is not None and chained("", Activity.objects.filter(seq__lte=cut.seq)) != cut.lasting:
+            return 0, f"a line from before the checkpoint at {cut.seq} was changed, removed or inserted"
         return _walk(*(cut.seq, cut.mac) if cut is not None else (0, ""))
 
 
@@ -398,7 +408,8 @@ def _walk(cut: int, before: str) -> tuple[int, str]:
     expected, checked, key = cut + 1, 0, key_id()
     seals = Seal.objects.order_by("seq").iterator(chunk_size=2000)
     seal = next(seals, None)
-    for line in Activity.objects.order_by("seq").values(*LINE).iterator(chunk_size=2000):
+    lines = Activity.objects.filter(seq__gt=cut).order_by("seq")
+    for line in lines.values(*LINE).iterator(chunk_size=2000):
         seq = line["seq"]
         if seq != expected:
             return checked, f"activity {expected} is missing"
@@ -427,6 +438,18 @@ def _walk(cut: int, before: str) -> tuple[int, str]:
 def head() -> int:
     """The number of the newest committed activity, 0 when there is none."""
     return Fleet.objects.values_list("seq", flat=True).get(pk=1)
+
+
+def cut() -> int:
+    """Up to which number the log was pruned, 0 when it never was. Lines that outlasted that stand below."""
+    return Checkpoint.objects.values_list("seq", flat=True).first() or 0
+
+
+def first() -> int:
+    """The number with which the log begins, above what was pruned; that of the next line when it is empty."""
+    below = cut()
+    found = Activity.objects.filter(seq__gt=below).order_by("seq").values_list("seq", flat=True).first()
+    return found or max(head(), below) + 1
 
 
 @contextmanager

@@ -118,7 +118,8 @@ class Seal(models.Model):
 class Checkpoint(models.Model):
     """Up to which line the log was pruned (one row, id 1; none: nothing was). The chain of seals goes on from `mac`.
 
-    `signature` binds it to the key of the log: who has only the database can put no checkpoint of his own here.
+    Lines below it that stayed have a chain of their own, which ends in `lasting`. `signature` binds all of it to the key
+    of the log: who has only the database can put no checkpoint of his own here.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
@@ -126,6 +127,7 @@ class Checkpoint(models.Model):
     mac = models.CharField(max_length=64)
     key_id = models.CharField(max_length=12)
     signature = models.CharField(max_length=64)
+    lasting = models.CharField(max_length=64, blank=True, default="", db_default="")  # "": no line stayed
     at = models.DateTimeField()  # of the last line that went
 
     class Meta:

@@ -6,13 +6,21 @@ Also checkpoints that are kept elsewhere, against which the whole chain can be h
 from __future__ import annotations
 
 import hmac
+import operator
+from collections.abc import Callable
 from datetime import timedelta
+from functools import reduce
 from typing import Any
+
+from django.db.models import Q
 
 from mission_control import deliveries, log, notifications
 from mission_control.actors import Actor
 from mission_control.errors import Refused
 from mission_control.models import Activity, Checkpoint, PrunedTask, Seal, Watermark
+
+# Each says which lines stay although they are old; filled by the apps whose lines they are.
+lasting: list[Callable[[], Q]] = []
 
 LEAST = timedelta(days=1)  # younger lines are still wanted: by clients that come back, and by what is yet to be told
 PAGE = 5000  # lines that go in one transaction
@@ -38,38 +46,60 @@ def prunable(age: timedelta) -> int:
 def prune(actor: Actor, age: timedelta) -> int:
     """Take the lines older than `age` out of the log; how many went. Records log.pruned when any did.
 
-    Page by page, each in a transaction of its own with its checkpoint, so that a working fleet is not held up and a
+    What is `lasting` stays below the checkpoint, in a chain of its own, and goes when it no longer is. Page by page, each in a transaction of its own with its checkpoint, so that a working fleet is not held up and a
     kill in between leaves a log that verifies.
     """
     upto, gone = prunable(age), 0
     while page := _prune_page(upto):
-        gone += page
+        gone += page[1]
+    gone += _let_go()
     if gone:
         _tell(actor, upto, gone)
     return gone
 
 
 @log.verb
-def _prune_page(upto: int) -> int:
-    """Locks the watermark `sealed`: one prunes, or seals, at a time."""
+def _prune_page(upto: int) -> tuple[int, int] | None:
+    """`(up to which line, how many went)`, None at the end. Locks the watermark `sealed`: one prunes, or seals, at a time."""
     Watermark.objects.select_for_update().get(pk="sealed")
-    cut = Checkpoint.objects.values_list("seq", flat=True).first() or 0
+    before = Checkpoint.objects.first()
+    cut = before.seq if before else 0
     upto = min(upto, cut + PAGE)
     if upto <= cut:
-        return 0
-    going = Activity.objects.filter(seq__lte=upto)
+        return None
+    going = Activity.objects.filter(seq__gt=cut, seq__lte=upto)
     _keep_state(going.exclude(task="").order_by("seq").values_list("task", "kind", "status_from", "status_to", "data"))
     last, seal = going.get(seq=upto), Seal.objects.get(seq=upto)
+    gone, _ = going.exclude(_stays()).delete()
+    stayed = log.chained(before.lasting if before else "", going)
     Checkpoint.objects.update_or_create(
         pk=1,
         defaults={
-            "seq": upto, "mac": seal.mac, "key_id": seal.key_id, "signature": log.signature(upto, seal.mac),
-            "at": last.at,
+            "seq": upto, "mac": seal.mac, "key_id": seal.key_id, "lasting": stayed, "at": last.at,
+            "signature": log.signature(upto, seal.mac, stayed),
         },
     )  # fmt: skip
     Seal.objects.filter(seq__lte=upto).delete()
-    gone, _ = going.delete()
+    return upto, gone
+
+
+@log.verb
+def _let_go() -> int:
+    """Lines that stayed below the checkpoint and no longer have to; how many went. Locks the watermark `sealed`."""
+    Watermark.objects.select_for_update().get(pk="sealed")
+    cut = Checkpoint.objects.first()
+    if cut is None:
+        return 0
+    below = Activity.objects.filter(seq__lte=cut.seq)
+    gone, _ = below.exclude(_stays()).delete()
+    if gone:
+        stayed = log.chained("", below)
+        Checkpoint.objects.update(lasting=stayed, signature=log.signature(cut.seq, cut.mac, stayed))
     return gone
+
+
+def _stays() -> Q:
+    return reduce(operator.or_, (which() for which in lasting), Q(pk__in=()))
 
 
 def _keep_state(lines: Any) -> None:

@@ -739,7 +739,7 @@ def log_page(call: Call, lines: Any) -> Page:
             lines = lines.filter(**{f"{name}__in": query[name]})
     head, order = log.head(), "-seq"
     if "since" in query:
-        first = Activity.objects.order_by("seq").values_list("seq", flat=True).first() or 1
+        first = log.first()
         if query["since"] < first - 1:
             raise Refused(
                 f"The log begins at {first}. Begin anew from the snapshot.", code="too_old", status=410, first=first,

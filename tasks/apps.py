@@ -9,9 +9,10 @@ class TasksConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models import signals
 
-        from tasks import hints, search, stream_shapes, sweeping, telling
+        from tasks import hints, lasting, search, stream_shapes, sweeping, telling
 
         hints.register()
+        lasting.register()
         stream_shapes.register()
         sweeping.register()
         telling.register()

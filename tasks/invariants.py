@@ -53,23 +53,22 @@ def broken(only: Iterable[str] = ()) -> dict[str, list[str]]:
 
 def numbers_are_dense() -> Iterator[str]:
     """No gap in the numbers of the log above the checkpoint, and the counter stands at the last one."""
-    found = Activity.objects.aggregate(n=Count("seq"), low=Min("seq"), high=Max("seq"))
+    found = _lines().aggregate(n=Count("seq"), low=Min("seq"), high=Max("seq"))
     counter = Fleet.objects.values_list("seq", flat=True).get(pk=1)
     if found["high"] is not None and found["high"] != counter:
         yield f"the counter stands at {counter}, the last activity is {found['high']}"
-    cut = Checkpoint.objects.values_list("seq", flat=True).first() or 0
-    if found["n"] and found["low"] != cut + 1:
-        yield f"the log begins at {found['low']}, its checkpoint is {cut}"
+    if found["n"] and found["low"] != log.cut() + 1:
+        yield f"the log begins at {found['low']}, its checkpoint is {log.cut()}"
     if not found["n"] or found["n"] == found["high"] - found["low"] + 1:
         return
-    gaps = Activity.objects.annotate(before=Window(Lag("seq"), order_by=F("seq").asc())).filter(seq__gt=F("before") + 1)
+    gaps = _lines().annotate(before=Window(Lag("seq"), order_by=F("seq").asc())).filter(seq__gt=F("before") + 1)
     for seq, before in gaps.order_by("seq").values_list("seq", "before"):
         yield f"the activities between {before} and {seq} are missing"
 
 
 def log_tells_the_status() -> Iterator[str]:
     """The last status activity of a task equals its status; where it was pruned, what the checkpoint kept of it."""
-    told = Activity.objects.exclude(task="").filter(task=OuterRef("code")).exclude(status_to="").order_by("-seq")
+    told = _lines().exclude(task="").filter(task=OuterRef("code")).exclude(status_to="").order_by("-seq")
     wrong = Task.objects.annotate(told=Coalesce(Subquery(told.values("status_to")[:1]), _pruned("code"), _text("")))
     for code, status, said in wrong.exclude(status=F("told")).order_by("pk").values_list("code", "status", "told"):
         yield f"task {code} is {status}, its log says {said or 'nothing'}"
@@ -77,7 +76,7 @@ def log_tells_the_status() -> Iterator[str]:
 
 def log_tells_every_step() -> Iterator[str]:
     """Each status activity begins where the one before it ended."""
-    steps = Activity.objects.exclude(task="").filter(~Q(status_from="") | ~Q(status_to=""))
+    steps = _lines().exclude(task="").filter(~Q(status_from="") | ~Q(status_to=""))
     steps = steps.annotate(before=Coalesce(_previous("status_to"), _pruned("task")))
     joined = steps.exclude(before=None).exclude(status_from=F("before"))
     for row in joined.order_by("seq").values_list("seq", "task", "status_from", "before"):
@@ -135,7 +134,7 @@ def sessions_end_with_their_lease() -> Iterator[str]:
 
 def epochs_only_rise() -> Iterator[str]:
     """Each claim of a task has a larger epoch than the one before, and the task stands at the last one."""
-    entries = Activity.objects.filter(kind__in=("task.claimed", "task.started")).exclude(task="")
+    entries = _lines().filter(kind__in=("task.claimed", "task.started")).exclude(task="")
     entries = entries.annotate(epoch=Cast(KT("data__epoch"), BigIntegerField()))
     fallen = entries.annotate(before=_previous("epoch")).filter(epoch__lte=F("before")).order_by("seq")
     for seq, code, epoch, before in fallen.values_list("seq", "task", "epoch", "before"):
@@ -260,6 +259,11 @@ CHECKS: dict[str, Check] = {
 
 
 # ── small things ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _lines() -> QuerySet[Activity]:
+    """The log without what outlasted a pruning."""
+    return Activity.objects.filter(seq__gt=log.cut())
 
 
 def _previous(name: str) -> Window:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mission_control import log
+from mission_control import log, strict_json
 from mission_control.actors import Actor
 from mission_control.errors import Invalid, NotAllowed
 from mission_control.models import Activity
@@ -36,7 +36,7 @@ def write(
         raise Invalid({"activity_type": f"Use one of: {', '.join(TYPES)}."})
     if not (actor.can("work") or actor.can("orchestrate") or actor.can("operate")):
         raise NotAllowed("This key only reads.", code="scope_missing")
-    data = {"activity_type": activity_type, "metadata": metadata or {}}
+    data = {"activity_type": activity_type, "metadata": _kept(metadata or {})}
     if not code:
         line = log.record(
             "activity.logged", actor, level=level, venture=venture.slug if venture else "",
@@ -55,3 +55,14 @@ def write(
             leases.extend(task)
     log.flush()
     return Activity.objects.get(pk=line.seq)
+
+
+def _kept(metadata: dict[str, Any]) -> dict[str, Any] | str:
+    """As the log keeps it, which holds no floats: where there are some, the JSON text, which readers are shown as JSON."""
+    return strict_json.write(metadata).decode() if _has_floats(metadata) else metadata
+
+
+def _has_floats(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_floats, value.values()))
+    return any(map(_has_floats, value)) if isinstance(value, list) else isinstance(value, float)

@@ -700,7 +700,7 @@ class ActivityOut(Answer):
             shape["id"], shape["created_at"] = thing.seq, shape["at"]
             shape["task_id"], shape["agent_id"] = shape["task"], shape["agent"]
             shape["activity_type"] = thing.data.get("activity_type", thing.kind)
-            shape["metadata"] = thing.data.get("metadata", thing.data)
+            shape["metadata"] = shape["data"].get("metadata", shape["data"])
         return shape
 
 

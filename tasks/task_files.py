@@ -16,7 +16,7 @@ from typing import IO, Any
 from django.conf import settings
 from django.utils.text import slugify
 
-from mission_control import archives, strict_yaml
+from mission_control import archives, live, strict_yaml
 from mission_control.errors import Refused
 from mission_control.models import Activity
 from mission_control.strict_json import iso
@@ -186,6 +186,6 @@ def _activities(task: Task) -> str:
     columns = ("seq", "kind", "level", "actor_type", "actor", "agent", "session", "message", "data", "at")
     lines = Activity.objects.filter(task=task.code).order_by("seq").values(*columns)
     return "".join(
-        json.dumps({**line, "at": iso(line["at"])}, ensure_ascii=False) + "\n"
+        json.dumps({**line, "data": live.shown(line["data"]), "at": iso(line["at"])}, ensure_ascii=False) + "\n"
         for line in lines.iterator(chunk_size=1000)
     )

@@ -91,6 +91,7 @@ WHAT_WOULD_WORK = {
     CANCELLED: "It is cancelled: reopen it first.",
 }
 REMEMBERED = (INBOX, REVIEW, FAILED)  # where a paused or blocked task goes back to
+WORKED = ("task.started", "task.completed")  # what makes the work one's own
 BATCH = 500
 BACKOFF_SECONDS, BACKOFF_MOST = 5, 600
 
@@ -1142,7 +1143,7 @@ def may_judge(actor: Actor, task: Task) -> None:
         raise NotAllowed("Only an operator or a lead gives the verdict.")
     if actor.agent and has_worked(actor.agent, task):
         raise NotAllowed("An agent never judges its own or its sub-agents' work.", code="own_work")
-    if task.venture.four_eyes and did(actor, task, ("task.started", "task.completed")):
+    if task.venture.four_eyes and did(actor, task, WORKED):
         raise NotAllowed(
             "Somebody else gives the verdict: in this venture nobody judges their own work.", code="own_work"
         )

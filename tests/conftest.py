@@ -13,8 +13,9 @@ from django.test import Client, override_settings
 
 from agents import keys, roster
 from agents.models import Agent
+from mission_control import log
 from mission_control.actors import SCOPE_ABILITIES, Actor, person, system
-from mission_control.models import User
+from mission_control.models import Activity, User
 from tasks import claiming, transitions
 from tasks.claiming import Claim, Wish
 from tasks.leases import Fence
@@ -76,6 +77,25 @@ def static_files_under_their_plain_names() -> Iterator[None]:
     plain = {**settings.STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
     with override_settings(STORAGES=plain):
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_floats_in_the_log() -> Iterator[None]:
+    """Whatever a test records: a float in `data` fails it. Two databases do not write the same one the same way."""
+
+    def watch(lines: list[Activity]) -> None:
+        for line in lines:
+            _refuse_floats(line.data)
+
+    log.watchers.append(watch)
+    yield
+    log.watchers.remove(watch)
+
+
+def _refuse_floats(value: Any) -> None:
+    assert not isinstance(value, float), f"the log holds no floats: {value}"
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        _refuse_floats(inner)
 
 
 @pytest.fixture(autouse=True)

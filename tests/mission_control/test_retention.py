@@ -12,8 +12,8 @@ from mission_control import deliveries, log, notifications, retention, webhooks
 from mission_control.actors import system
 from mission_control.errors import Refused
 from mission_control.models import Activity, Checkpoint, Delivery, PrunedTask, Seal, Watermark, Webhook
-from tasks import invariants, transitions
-from tests.conftest import a_task, claimed, fence
+from tasks import collaboration, invariants, transitions
+from tests.conftest import a_task, claimed, fence, fresh
 
 pytestmark = pytest.mark.django_db
 WHO = system("test")
@@ -54,9 +54,9 @@ def broken():
 def test_old_lines_go_and_what_stays_verifies_and_counts(past, ada):
     head, counts = log.head(), log.counts_by_venture()
     assert retention.prunable(WEEK) == head - 1
-    assert retention.prune(WHO, WEEK) == head - 1
-    assert list(Activity.objects.order_by("seq").values_list("seq", "kind")) == [
-        (head, "activity.logged"), (head + 1, "log.pruned"),
+    assert retention.prune(WHO, WEEK) == head - 2
+    assert list(Activity.objects.order_by("seq").values_list("seq", "kind", "task")) == [
+        (3, "task.created", past["held"].code), (head, "activity.logged", ""), (head + 1, "log.pruned", ""),
     ]  # fmt: skip
     assert Seal.objects.count() == 1
     assert log.verify_log() == (1, "")
@@ -82,10 +82,11 @@ def test_a_second_pruning_goes_on_where_the_first_one_ended(past, ada):
     first = Checkpoint.objects.get().seq
     transitions.complete(ada, past["held"].code, fence=fence(past["claim"]), summary="Later.")
     # As if all of it had been written and sealed a week earlier.
-    Activity.objects.update(at=F("at") - WEEK - timedelta(days=1))
+    above = Activity.objects.filter(seq__gt=first)
+    above.update(at=F("at") - WEEK - timedelta(days=1))
     before = Checkpoint.objects.get().mac
     Seal.objects.all().delete()
-    for line in Activity.objects.order_by("seq").values(*log.LINE):
+    for line in above.order_by("seq").values(*log.LINE):
         before = log._mac(before, line)
         Seal.objects.create(seq=line["seq"], mac=before, key_id=log.key_id())
     Watermark.objects.filter(pk="sealed").update(seq=log.head())
@@ -107,10 +108,60 @@ def test_a_second_pruning_goes_on_where_the_first_one_ended(past, ada):
 def test_pages_are_pruned_one_after_the_other(past, monkeypatch):
     monkeypatch.setattr(retention, "PAGE", 3)
     head = log.head()
-    assert retention.prune(WHO, WEEK) == head - 1
+    assert retention.prune(WHO, WEEK) == head - 2
     assert Checkpoint.objects.get().seq == head - 1
     assert log.verify_log()[1] == ""
     assert broken() == {}
+
+
+@pytest.mark.parametrize("lines", [2, 5000])
+def test_what_was_said_of_an_open_task_outlasts_a_pruning_until_it_is_finished(
+    lines, ada, operator, api_of, monkeypatch
+):
+    monkeypatch.setattr(retention, "PAGE", lines)
+    task, over = a_task("Open"), a_task("Over")
+    for code in (task.code, over.code):
+        collaboration.comment(operator, code, "Centimetres, please.")
+        collaboration.discover(ada, code, "Sandals run large.")
+        transitions.edit(operator, code, {"tags": ["copy"]})
+    transitions.cancel(operator, over.code)
+    aged()
+    collaboration.comment(ada, task.code, "Understood.")
+    sealed()
+    assert retention.prune(WHO, WEEK) == 6, "the agent, and all lines of the task that is over"
+    client = api_of(ada)
+    said = client.get(f"/tasks/{task.code}/comments").json()["comments"]
+    assert [comment["text"] for comment in said] == ["Understood.", "Centimetres, please."]
+    assert client.get(f"/tasks/{over.code}/comments").json()["comments"] == []
+    assert "Sandals run large." in client.get(f"/tasks/{task.code}/context.yaml").content.decode()
+    assert transitions.did(operator, fresh(task), ["task.updated"]), "who wrote it may still not approve it alone"
+    assert client.get("/activities?since=0").status_code == 410
+    sealed()
+    assert log.verify_log()[1] == ""
+    assert broken() == {}
+    transitions.cancel(operator, task.code)
+    sealed()
+    assert retention.prune(WHO, WEEK) == 4
+    assert Activity.objects.order_by("seq").first().seq == log.first()
+    assert log.verify_log()[1] == ""
+    assert broken() == {}
+
+
+@pytest.mark.parametrize("tampered", ["changed", "removed", "inserted"])
+def test_a_line_that_outlasted_a_pruning_cannot_be_tampered_with(tampered, past):
+    retention.prune(WHO, WEEK)
+    line = Activity.objects.get(seq__lt=log.first())
+    if tampered == "changed":
+        Activity.objects.filter(pk=line.pk).update(message="Something else")
+    elif tampered == "removed":
+        line.delete()
+        Checkpoint.objects.update(lasting="")
+    else:
+        Activity(seq=line.seq + 1, kind="comment.added", actor_type="agent", actor="eve", at=line.at).save()
+    assert log.verify_log()[1] in (
+        f"a line from before the checkpoint at {log.first() - 1} was changed, removed or inserted",
+        f"the checkpoint at {log.first() - 1} is none of ours",
+    )
 
 
 def test_young_unsealed_and_newest_lines_stay(past):
@@ -153,7 +204,7 @@ def test_who_has_only_the_database_cannot_prune(past):
 
 def test_lines_that_go_missing_above_the_checkpoint_are_named(past):
     retention.prune(WHO, WEEK)
-    first = Activity.objects.order_by("seq").first().seq
+    first = log.first()
     with log.unit():
         log.record("activity.logged", WHO)
     sealed()
@@ -210,7 +261,7 @@ def test_a_checkpoint_from_before_the_pruning_cannot_be_compared_and_at_it_it_ca
     retention.prune(WHO, WEEK)
     assert "pruned" in retention.contradiction(kept)
     cut = Checkpoint.objects.get()
-    assert retention.contradiction({"seq": cut.seq, "mac": cut.mac, "signature": cut.signature}) == ""
+    assert retention.contradiction({"seq": cut.seq, "mac": cut.mac, "signature": log.signature(cut.seq, cut.mac)}) == ""
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"seq": 1, "mac": "a", "signature": "é"}'])
@@ -230,7 +281,7 @@ def test_the_command_says_what_would_go_and_what_went(past, capsys):
     assert f"up to {head - 1} of {head}" in capsys.readouterr().out
     assert Activity.objects.count() == head
     call_command("prune_activities", "--older-than", "1w")
-    assert f"{head - 1} activities are gone" in capsys.readouterr().out
+    assert f"{head - 2} activities are gone" in capsys.readouterr().out
     with pytest.raises(CommandError, match="one day"):
         call_command("prune_activities", "--older-than", "2h")
 

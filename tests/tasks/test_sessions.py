@@ -3,6 +3,7 @@
 import pytest
 
 from agents.models import Agent
+from mission_control import live
 from mission_control.errors import NotAllowed, Refused
 from mission_control.models import Activity
 from tasks import journal, sessions, transitions
@@ -200,6 +201,18 @@ def test_a_session_without_a_task_is_its_agents(ada, bob):
 
 
 # ── lines by hand ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("metadata", [{"score": 0.87, "of": [1, {"b": 2.5}]}, '{"score": 0.87, "of": [1, {"b": 2.5}]}'])
+def test_fractions_in_metadata_come_back_as_they_were_and_are_no_floats_in_the_log(metadata, api_of, ada):
+    task, client = a_task(), api_of(ada)
+    made = client.post(f"/tasks/{task.code}/activities", {"message": "Scored", "metadata": metadata})
+    expected = {"score": 0.87, "of": [1, {"b": 2.5}]}
+    assert made.json()["activity"]["data"]["metadata"] == expected
+    assert client.bare.get(f"/tasks/{task.code}/activities").json()[0]["metadata"] == expected
+    line = Activity.objects.get(kind="activity.logged")
+    assert line.data["metadata"] == '{"score":0.87,"of":[1,{"b":2.5}]}'
+    assert live.as_json(line)["data"]["metadata"] == expected
 
 
 def test_a_line_is_logged_on_a_task(api_of, ada, operator, viewer):
