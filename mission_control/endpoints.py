@@ -28,7 +28,7 @@ from mission_control.fields import Answer, StrictSerializer
 from mission_control.idempotency import Reply
 from mission_control.paging import Page
 from mission_control.query import Query
-from mission_control.rest import ANYONE, JSON, READ, JsonOnly, StrictJSONParser, UploadParser, lower
+from mission_control.rest import JSON, READ, JsonOnly, StrictJSONParser, UploadParser, lower
 from mission_control.schema import described
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,6 +58,12 @@ class Call:
     @property
     def actor(self) -> Actor:
         return cast(Actor, self.request.user)
+
+    @property
+    def caller(self) -> Actor:
+        """Whose Idempotency-Keys these are: the actor's; where nobody has to say who it is, those of its address."""
+        user = self.request.user
+        return user if isinstance(user, Actor) else Actor("system", f"anyone at {self.remote}")
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -212,11 +218,11 @@ class Resource(APIView):
         key = request.headers.get("Idempotency-Key") if made.method == "POST" else None
         try:
             with log.caused_by(call.cause):
-                if key is None or made.needs is ANYONE or made.whole:
+                if key is None or made.whole:
                     result = self._result(call, ids)
                 else:
                     same = self._same(request, made)
-                    result = idempotency.once(call.actor, key, same, lambda: self._kept(call, ids))
+                    result = idempotency.once(call.caller, key, same, lambda: self._kept(call, ids))
         except BaseException as error:
             if not (isinstance(error, Refused) and error.keep):
                 self._undo(call)

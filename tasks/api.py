@@ -19,6 +19,7 @@ from agents import roster
 from agents import serializers as agent_shape
 from agents.acting import act_for
 from agents.api import me
+from agents.faces import STATES as AGENT_STATES
 from agents.models import Agent
 from agents.roster import visible_ventures
 from mission_control import log, sight, strict_json
@@ -71,7 +72,7 @@ from tasks.vocabulary import (
     STATUSES,
 )
 from ventures.ledger import Spent
-from ventures.models import DEFAULT_SLUG
+from ventures.models import DEFAULT_SLUG, Venture
 
 BESIDE = ("venture", "assignee", "holder", "held_by")
 SAFE_TYPES = ("text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf", "application/json")
@@ -1122,16 +1123,25 @@ def words(call: Call) -> dict[str, Any]:
             for verb, (froms, tos) in transitions.MOVES.items()
         ]
         + [
-            {"name": verb, "from": list(froms), "to": [], "who": vocabulary.WHO_BESIDE[verb]}
+            {
+                "name": verb, "from": list(froms), "to": list(vocabulary.CREATED_IN) if verb == "create" else [],
+                "who": vocabulary.WHO_BESIDE[verb],
+            }
             for verb, froms in vocabulary.BESIDE.items()
         ],
         "kinds": list(vocabulary.KINDS),
+        "levels": list(LEVELS),
         "activity_types": list(journal.TYPES),
         "block_kinds": list(vocabulary.BLOCK_KINDS),
         "deliverable_types": list(vocabulary.DELIVERABLE_TYPES),
         "session_types": list(vocabulary.SESSION_TYPES),
         "session_states": list(vocabulary.SESSION_STATES),
         "step_states": list(vocabulary.STEP_STATES),
+        "step_words": dict(vocabulary.STEP_WORDS),
+        "agent_states": list(AGENT_STATES),
+        "availabilities": [name for name, _ in Agent.AVAILABILITIES],
+        "availability_words": dict(agent_shape.AVAILABILITY_WORDS),
+        "venture_statuses": [name for name, _ in Venture.STATUSES],
         "context_kinds": list(vocabulary.CONTEXT_KINDS),
         "scopes": {scope: sorted(abilities) for scope, abilities in SCOPE_ABILITIES.items()},
         "roles": {role: sorted(abilities) for role, abilities in ROLE_ABILITIES.items()},

@@ -28,8 +28,9 @@ from django.db.models import (
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce, Lag
 
-from mission_control import carrying, log
-from mission_control.models import Activity, Checkpoint, Fleet, PrunedTask
+from mission_control import carrying, log, notifications
+from mission_control.models import Activity, Checkpoint, Delivery, Fleet, Notification, PrunedTask, Watermark
+from tasks.collaboration_models import PlanStep
 from tasks.models import Deliverable, Dependency, Session, Task
 from tasks.vocabulary import ASSIGNED, BLOCKED, DONE, IN_PROGRESS, OPEN, READY
 from ventures.models import LedgerEntry, Venture
@@ -119,7 +120,7 @@ def work_in_progress_is_held() -> Iterator[str]:
 
 
 def sessions_end_with_their_lease() -> Iterator[str]:
-    """At most one live primary session per task, and none on a task that is not leased to it."""
+    """At most one live primary session per task, and none on a task that is not leased to it; sub-agents end with the work."""
     live = Session.objects.live().filter(type="primary", task__isnull=False)
     crowded = live.values("task__code").annotate(n=Count("pk")).filter(n__gt=1).order_by("task__code")
     for row in crowded:
@@ -127,6 +128,10 @@ def sessions_end_with_their_lease() -> Iterator[str]:
     held = Q(task__status=IN_PROGRESS, task__holder=F("agent"), task__epoch=F("attempt"))
     for key, code in live.exclude(held).order_by("pk").values_list("key", "task__code"):
         yield f"session {key} is live and task {code} is not leased to it"
+    helping = Session.objects.live().filter(type="subagent", task__isnull=False)
+    left = helping.exclude(task__status__in=(ASSIGNED, IN_PROGRESS)).order_by("pk")
+    for key, code, status in left.values_list("key", "task__code", "task__status"):
+        yield f"session {key} of a sub-agent is live and task {code} is {status}"
     over = Session.objects.live().exclude(state__in=("queued", "running", "waiting", "paused"))
     for key in over.values_list("key", flat=True):
         yield f"session {key} is live in a state that ends one"
@@ -247,13 +252,36 @@ def comments_are_counted() -> Iterator[str]:
             yield f"task {code} counts {count} comments, the log holds {n}"
 
 
+def plans_are_numbered() -> Iterator[str]:
+    """The steps of a plan are numbered 1, 2, 3 …"""
+    plans = PlanStep.objects.values("task__code").annotate(n=Count("pk"), low=Min("number"), top=Max("number"))
+    for row in plans.exclude(low=1, top=F("n")).order_by("task__code"):
+        yield f"the plan of task {row['task__code']} has {row['n']} steps, numbered {row['low']} to {row['top']}"
+
+
+def nothing_is_told_ahead_of_the_log() -> Iterator[str]:
+    """No chore stands beyond the end of the log, and nobody is told of a line that is not there or of their own doing."""
+    head = log.head()
+    for name, seq in Watermark.objects.filter(seq__gt=head).order_by("name").values_list("name", "seq"):
+        yield f"the mark {name} stands at {seq}, the log ends at {head}"
+    told = Watermark.objects.values_list("seq", flat=True).get(pk=notifications.MARK)
+    for who, seq in Notification.objects.filter(seq__gt=told).order_by("pk").values_list("recipient", "seq"):
+        yield f"{who} was told of activity {seq}, they are told up to {told}"
+    own = Notification.objects.filter(recipient=F("actor"), recipient_type=F("actor_type")).order_by("pk")
+    for who, seq in own.values_list("recipient", "seq"):
+        yield f"{who} was told of activity {seq}, which is its own"
+    ahead = Delivery.objects.filter(seq__gt=head).order_by("pk")
+    for message, seq in ahead.values_list("message_id", "seq"):
+        yield f"message {message} tells of activity {seq}, the log ends at {head}"
+
+
 CHECKS: dict[str, Check] = {
     check.__name__: check
     for check in (
         numbers_are_dense, log_tells_the_status, log_tells_every_step, counts_are_true, work_in_progress_is_held,
         sessions_end_with_their_lease, epochs_only_rise, blockers_are_counted, nothing_is_in_limbo,
         nothing_unapproved_is_offered, queues_hold_their_own, money_adds_up, deliverables_are_numbered,
-        comments_are_counted,
+        comments_are_counted, plans_are_numbered, nothing_is_told_ahead_of_the_log,
     )
 }  # fmt: skip
 

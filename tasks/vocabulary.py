@@ -14,6 +14,7 @@ STATUSES = {
     FAILED: "Failed",
     CANCELLED: "Cancelled",
 }
+CREATED_IN = (INBOX, READY, ASSIGNED, BLOCKED)
 OPEN = tuple(status for status in STATUSES if status not in (DONE, CANCELLED))
 APPROVABLE = (INBOX, READY, ASSIGNED, BLOCKED, PAUSED, FAILED)  # not started, or to be started again
 
@@ -109,11 +110,30 @@ WHO = {
     "reopen": "operator, lead",
     "retry": "operator, lead",
 }
-WHO_BESIDE = {  # verbs that leave the status as it is
+WHO_BESIDE = {  # verbs that are no move from one status to another
+    "create": "operator, scope orchestrate",
+    "edit": "operator, lead, creator",
+    "heartbeat": "lease holder",
+    "progress": "lease holder",
+    "plan": "lease holder, operator, lead, creator",
+    "say": "operator, agent",
+    "adopt": "operator, lead",
+    "delete": "operator, lead",
     "approve_start": "operator; never an agent for its own or its sub-agents' work",
     "rate": "operator, lead; never an agent for its own or its sub-agents' work",
 }
-BESIDE = {"approve_start": APPROVABLE, "rate": (DONE,)}  # from which statuses
+BESIDE = {  # in which statuses; `say` is a comment, a checkpoint, a finding, shared context, a deliverable
+    "create": (),
+    "edit": tuple(STATUSES),
+    "heartbeat": (IN_PROGRESS,),
+    "progress": (IN_PROGRESS,),
+    "plan": tuple(STATUSES),
+    "say": tuple(STATUSES),
+    "adopt": tuple(STATUSES),
+    "delete": tuple(status for status in STATUSES if status != IN_PROGRESS),
+    "approve_start": APPROVABLE,
+    "rate": (DONE,),
+}
 
 # What the log may say: noun.verbed.
 KINDS = (

@@ -124,6 +124,25 @@ def test_availability_is_said_in_many_words(word, availability, api_of, ada):
     assert fields(api_of(ada).post("/agents/availability", {})) == {"status"}
 
 
+def test_an_agent_says_what_it_can_where_it_runs_when_and_for_how_many_tokens(api, api_of, ada):
+    told = {
+        "capabilities": ["Python", "review"], "provider": "claude-code", "model": "any", "connection": "local",
+        "available_hours": {"timezone": "Europe/Berlin", "hours": ["09:00-17:30", "22:00-02:00"]}, "token_budget": 9000,
+        "heartbeat_interval": 120, "max_concurrent": 2,
+    }  # fmt: skip
+    made = api.post("/agents", {"id": "carol", "name": "Carol", **told}).json()["agent"]
+    assert {name: made[name] for name in told} == {**told, "capabilities": ["python", "review"]}
+    assert api.get("/agents?capabilities=python").json()["agents"][0]["id"] in ("carol", "ada")
+    for name, wrong in (
+        ("available_hours", {"timezone": "Mars/Base", "hours": ["09:00-17:30"]}),
+        ("available_hours", {"timezone": "UTC", "hours": ["9 to 5"]}), ("token_budget", -1), ("connection", "carrier pigeon"),
+        ("capabilities", "python"), ("max_concurrent", -1), ("heartbeat_interval", "often"),
+    ):  # fmt: skip
+        refused = api.patch("/agents/carol", {name: wrong})
+        assert refused.status_code == 400, wrong
+        assert {field.split(".")[0] for field in fields(refused)} == {name}
+
+
 # ── all agents ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

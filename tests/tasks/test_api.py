@@ -1,5 +1,6 @@
 """The calls on tasks under /api/v1 and, bare, under /api: what they answer, accept and refuse."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -803,9 +804,55 @@ def test_the_words_are_all_there(api):
     words = api.get("/vocabulary").json()
     assert {status["name"] for status in words["statuses"]} >= {"inbox", "ready", "review", "failed"}
     assert all(verb["who"] for verb in words["verbs"])
+    assert {verb["name"] for verb in words["verbs"]} >= {
+        "create", "move", "claim", "heartbeat", "progress", "release", "fail", "expire", "block", "unblock", "pause",
+        "resume", "complete", "approve_start", "accept", "return", "cancel", "reopen", "adopt", "retry", "start",
+    }  # fmt: skip
+    assert words["step_words"]["todo"] == "pending" and words["availability_words"]["standby"] == "available"
+    assert "pending_claim" in words["agent_states"] and "archived" in words["venture_statuses"]
     assert "task.claimed" in words["kinds"]
     assert words["roles"]["viewer"] == ["read"]
     assert api.bare.get("/vocabulary").json() == words
+
+
+@pytest.mark.parametrize(
+    ("field", "word", "meant"),
+    [("status", "Backlog", "inbox"), ("status", "to-do", None), ("status", "TODO", "ready"), ("status", "planning", "inbox"),
+     ("priority", "CRITICAL", "urgent"), ("priority", " normal ", "medium"), ("priority", 3, "urgent"),
+     ("priority", 4, None), ("priority", "soon", None), ("status", "", None), ("status", 5, None), ("status", "done-ish", None)],
+)  # fmt: skip
+def test_words_of_other_tools_are_taken_and_others_refused_by_field(field, word, meant, api):
+    answer = api.post("/tasks", {"title": "Words", field: word})
+    if meant is None and word != "":
+        assert (answer.status_code, fields(answer)) == (400, {field})
+        assert "Use one of" in answer.json()["details"][0]["message"] or not isinstance(word, str)
+    elif meant:
+        assert answer.json()["task"][field] == meant
+
+
+def test_ids_are_eight_small_letters_and_digits_and_all_differ(api):
+    tasks = api.post("/tasks", [{"title": str(n)} for n in range(200)]).json()["tasks"]
+    assert all(re.fullmatch("[a-z0-9]{8}", task["id"]) for task in tasks)
+    assert len({task["id"] for task in tasks}) == 200
+    for wrong in ("ABCDEFGH", "short", "toolonger9", "a-b-c-d1"):
+        assert api.get(f"/tasks/{wrong}").status_code == 404
+        assert fields(api.post("/tasks", {"title": "x", "parent": wrong})) == {"parent"}
+
+
+def test_summary_deadline_and_hours_are_kept_and_refused_by_field(api, agent):
+    made = api.post("/tasks", {"title": "Timed", "deadline": "2030-01-31", "estimated_hours": "1.25"}).json()["task"]
+    assert (made["deadline"], made["estimated_hours"], made["actual_hours"]) == ("2030-01-31T23:59:59Z", 1.25, None)
+    agent.post(f"/tasks/{made['id']}/claim", {"session_key": "k"})
+    done = agent.post(
+        f"/tasks/{made['id']}/complete", {"session_key": "k", "summary": "All *of* it", "actual_hours": 1.5}
+    )
+    assert (done.json()["task"]["completion_summary"], done.json()["task"]["actual_hours"]) == ("All *of* it", 1.5)
+    assert api.patch(f"/tasks/{made['id']}", {"actual_hours": 2}).json()["task"]["actual_hours"] == 2
+    for field, value in (
+        ("deadline", "tomorrow"), ("deadline", "0001-01-01"), ("estimated_hours", -1), ("estimated_hours", "NaN"),
+        ("estimated_hours", True), ("estimated_hours", 1.255), ("deadline", 5),
+    ):  # fmt: skip
+        assert fields(api.post("/tasks", {"title": "x", field: value})) == {field}, value
 
 
 # ── what an agent does next ─────────────────────────────────────────────────────────────────────────────────────────

@@ -9,11 +9,12 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from agents import roster
-from mission_control import carrying, log
+from mission_control import carrying, log, notifications, webhooks
 from mission_control.actors import SCOPE_ABILITIES, Actor, system
-from mission_control.models import Activity, Fleet, StatusCount
-from tasks import claiming, collaboration, invariants, transitions
+from mission_control.models import Activity, Delivery, Fleet, Notification, StatusCount, Watermark
+from tasks import claiming, collaboration, invariants, plan, transitions
 from tasks.claiming import Wish
+from tasks.collaboration_models import PlanStep
 from tasks.leases import Fence
 from tasks.models import Deliverable, Lane, Session, Task
 from tests.threads import together
@@ -126,6 +127,40 @@ def test_a_session_that_outlived_its_lease_is_named(story):
     assert others == {}
 
 
+def test_a_sub_agent_that_outlived_the_work_is_named(story, ada):
+    Session.objects.create(key="sub", agent=ada.agent, task=story["third"], type="subagent", state="running")
+    complaints, others = broken("sessions_end_with_their_lease")
+    assert complaints == [f"session sub of a sub-agent is live and task {story['third'].code} is review"]
+    assert others == {}
+
+
+def test_a_plan_with_a_step_missing_is_named(story):
+    plan.write(SYSTEM, story["fourth"].code, [{"title": "One"}, {"title": "Two"}])
+    PlanStep.objects.filter(number=1).delete()
+    complaints, others = broken("plans_are_numbered")
+    assert complaints == [f"the plan of task {story['fourth'].code} has 1 steps, numbered 2 to 2"]
+    assert others == {}
+
+
+def test_what_is_told_ahead_of_the_log_or_to_its_author_is_named(story):
+    collaboration.comment(SYSTEM, story["fourth"].code, "Ask @ada.")
+    notifications.make_from_log()
+    head = log.head()
+    mention = Notification.objects.get(reason="mention")
+    assert broken("nothing_is_told_ahead_of_the_log") == ([], {})
+    Notification.objects.filter(pk=mention.pk).update(seq=head + 1, actor_type="agent", actor="ada")
+    hook, _ = webhooks.create(SYSTEM, url="https://hook.example/")
+    head = log.head()
+    Delivery.objects.create(webhook=hook, message_id="msg_1", seq=head + 7, kind="task.created")
+    Watermark.objects.filter(pk="hooked").update(seq=head + 2)
+    assert broken("nothing_is_told_ahead_of_the_log")[0] == [
+        f"the mark hooked stands at {head + 2}, the log ends at {head}",
+        f"ada was told of activity {mention.seq + 1}, they are told up to {mention.seq}",
+        f"ada was told of activity {mention.seq + 1}, which is its own",
+        f"message msg_1 tells of activity {head + 7}, the log ends at {head}",
+    ]
+
+
 def test_an_epoch_that_is_given_twice_is_named(story, ada):
     code = story["third"].code
     transitions.return_(SYSTEM, code, reason="once more")
@@ -219,7 +254,7 @@ def test_the_command_says_that_all_hold(story, capsys):
 
 def test_the_command_names_the_offender_and_exits_with_one(story, capsys):
     Task.objects.filter(pk=story["fourth"].pk).update(blocked_reason="")
-    with pytest.raises(CommandError, match="1 of 14 invariants are broken") as stopped:
+    with pytest.raises(CommandError, match="1 of 16 invariants are broken") as stopped:
         call_command("check_invariants")
     assert stopped.value.returncode == 1
     assert f"nothing_is_in_limbo: task {story['fourth'].code} is blocked" in capsys.readouterr().out
