@@ -101,6 +101,13 @@ def _me(call: Call, agent: Agent, secret: str | None = None) -> _Me:
             }
             for task in agent.held_tasks.order_by("session_locked_at", "pk")
         ],
+        sessions=[
+            {
+                "id": session.key, "type": session.type, "task": session.task.code if session.task else None,
+                "state": session.state, "started_at": iso(session.started_at), "heartbeat_at": iso(session.heartbeat_at),
+            }
+            for session in agent.sessions.filter(ended_at=None).select_related("task").order_by("-pk")[:200]
+        ],
         abilities=sorted(call.actor.abilities),
         tokens_left=None if agent.token_budget is None else max(0, agent.token_budget - agent.tokens_used),
         unread_notifications=notifications.unread(call.actor),

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from agents.enrolment import MOST_HOURS, MOST_USES
@@ -118,10 +119,31 @@ class SessionState(StrictSerializer):
     state = Line(60)
 
 
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "minLength": 1, "maxLength": 200},
+            {
+                "type": "object", "required": ["session_key"], "additionalProperties": False,
+                "properties": {
+                    "session_key": {"type": "string", "minLength": 1, "maxLength": 200},
+                    "state": {"type": "string", "maxLength": 60},
+                },
+            },
+        ]
+    }
+)  # fmt: skip
+class SessionStateField(serializers.Field[dict[str, Any], Any, Any, Any]):
+    """A session's key, or an object with it."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        return dict(SessionState().run_validation({"session_key": data} if isinstance(data, str) else data))
+
+
 class HeartbeatIn(StrictSerializer):
     aliases = {"availability": "status"}
     status = Named(availability_named)
-    sessions = serializers.ListField(child=SessionState(), required=False, max_length=100)
+    sessions = serializers.ListField(child=SessionStateField(), required=False, max_length=100)
 
 
 class KeyIn(StrictSerializer):
@@ -223,8 +245,17 @@ class MeOut(Answer):
         disabled_reason = serializers.CharField(allow_blank=True)
         failing_since = serializers.DateTimeField(allow_null=True)
 
+    class Live(serializers.Serializer[Any]):
+        id = serializers.CharField(help_text="Its key.")
+        type = serializers.CharField()
+        task = serializers.CharField(allow_null=True)
+        state = serializers.CharField()
+        started_at = serializers.DateTimeField()
+        heartbeat_at = serializers.DateTimeField()
+
     agent = AgentOut()
     leases = Lease(many=True)
+    sessions = Live(many=True, help_text="Those that have not ended, newest first, 200 at most.")
     abilities = serializers.ListField(child=serializers.CharField(), help_text="What the key allows.")
     tokens_left = serializers.IntegerField(allow_null=True, help_text="Of the token budget; null: no budget.")
     unread_notifications = serializers.IntegerField()

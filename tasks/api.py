@@ -527,13 +527,17 @@ def _completed(call: Call, code: str) -> Task:
     given = call.given
     output = given.get("output")
     summary = given.get("summary") or (output[:50_000] if isinstance(output, str) else "")
-    return transitions.complete(
+    handed = [dict(one) for one in given.get("deliverables") or ()]
+    task = transitions.complete(
         worker(call), code, shown(call) or PLAIN, summary=summary, output=output,
-        deliverables=[dict(handed) for handed in given.get("deliverables") or ()], total=spent_in_all(given),
+        deliverables=handed, total=spent_in_all(given),
         actual_hours=given.get("actual_hours"), branch=given.get("branch", ""), commits=given.get("commits") or (),
         review=given.get("review", False), results=given.get("results"), validate=given.get("validate", False),
         force=given.get("force", False),
     )  # fmt: skip
+    missing = [one["path"] for one in handed if _missing(task, one["type"], one.get("path", ""))]
+    task.warnings = [f"There is no {path} in the workspace." for path in missing]  # type: ignore[attr-defined]
+    return task
 
 
 def worker(call: Call) -> Actor:
@@ -813,20 +817,19 @@ def add_deliverable(call: Call, code: str) -> Deliverable:
         fields["title"] = fields.get("filename") or "File"
     actor = worker(call)
     row = transitions.deliver(actor, code, [fields], fence=shown(call))[0]
-    row.warning = _missing(task, row)  # type: ignore[attr-defined]
+    if not row.file and _missing(task, row.type, row.path):
+        row.warning = "There is no such file in the workspace. Create it first."  # type: ignore[attr-defined]
     return row
 
 
-def _missing(task: Task, row: Deliverable) -> str:
-    """A warning where a named file is not in the venture's workspace. What lies elsewhere on this machine is not told."""
+def _missing(task: Task, kind: str, path: str) -> bool:
+    """Whether a named file is not in the venture's workspace. What lies elsewhere on this machine is not told."""
     root = task.venture.workspace
-    if row.type != "file" or row.file or not row.path or not root:
-        return ""
+    if kind != "file" or not path or not root:
+        return False
     root = os.path.realpath(root)
-    path = os.path.realpath(os.path.join(root, row.path))
-    if os.path.commonpath([root, path]) != root or os.path.exists(path):
-        return ""
-    return "There is no such file in the workspace. Create it first."
+    path = os.path.realpath(os.path.join(root, path))
+    return os.path.commonpath([root, path]) == root and not os.path.exists(path)
 
 
 @endpoint("GET", raw=OpenApiTypes.BINARY, title="Download the file of a deliverable")

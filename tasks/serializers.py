@@ -541,10 +541,15 @@ class TaskOut(Answer):
     version = serializers.IntegerField()
     created_at = serializers.DateTimeField()
     status_changed_at = serializers.DateTimeField()
+    warnings = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="After handing in: named files that are not there."
+    )
 
     @classmethod
     def shape(cls, thing: Task, call: Any) -> dict[str, Any]:
-        return task_shape(thing, Around([thing]), timezone.now(), bare=call.bare)
+        shape = task_shape(thing, Around([thing]), timezone.now(), bare=call.bare)
+        warnings = getattr(thing, "warnings", None)
+        return {**shape, "warnings": warnings} if warnings else shape
 
     @classmethod
     def shapes(cls, things: list[Task], call: Any) -> list[dict[str, Any]]:

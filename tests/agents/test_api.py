@@ -98,6 +98,24 @@ def test_an_agent_reads_and_changes_itself(api_of, ada, operator):
     assert agent.get("/agents/me").json()["frozen"] is True
 
 
+def test_an_agent_reads_its_live_sessions_also_those_without_a_task(api_of, ada):
+    agent = api_of(ada)
+    task = a_task("Sew")
+    claimed(ada, task, session_key="run")
+    agent.post("/sessions", {"session_key": "ada:watch"})
+    agent.post("/sessions", {"session_key": "over"})
+    agent.delete("/sessions/over")
+    told = agent.get("/agents/me").json()["sessions"]
+    assert [(session["id"], session["type"], session["task"]) for session in told] == [
+        ("ada:watch", "persistent", None), ("run", "primary", task.code),
+    ]  # fmt: skip
+    both = agent.post("/agents/heartbeat", {"sessions": ["run", {"key": "ada:watch", "status": "idle"}]}).json()
+    assert [(line["session_key"], line["action"]) for line in both["sessions"]] == [
+        ("run", "continue"), ("ada:watch", "continue"),
+    ]  # fmt: skip
+    assert agent.post("/agents/heartbeat", {"sessions": [5]}).status_code == 400
+
+
 def test_a_person_is_no_agent(api):
     for answer in (
         api.get("/agents/me"),

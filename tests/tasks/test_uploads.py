@@ -86,6 +86,19 @@ def test_a_missing_file_is_warned_of_only_inside_the_workspace(agent, venture, t
         assert ("warning" in body["deliverable"]) is warned, path
 
 
+def test_a_file_that_is_handed_in_with_the_work_and_is_missing_is_warned_of(agent, venture, tmp_path):
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "there.md").write_text("x")
+    catalogue.change(DIRECTOR, venture, {"workspace": str(tmp_path / "workspace")})
+    task = a_task(venture=venture)
+    agent.post(f"/tasks/{task.code}/claim", {"session_key": "k"})
+    handed = [{"type": "file", "title": name, "path": name} for name in ("there.md", "gone.md", "/etc/nowhere")]
+    done = agent.post(f"/tasks/{task.code}/complete", {"session_key": "k", "deliverables": handed}).json()["task"]
+    assert done["warnings"] == ["There is no gone.md in the workspace."]
+    assert (done["status"], done["deliverable_count"]) == ("done", 3), "it is a warning, not a refusal"
+    assert "warnings" not in agent.get(f"/tasks/{task.code}").json()["task"]
+
+
 def test_an_old_lease_is_refused_and_the_result_kept_aside(agent, api_of, bob, operator):
     task = a_task()
     old = agent.post(f"/tasks/{task.code}/claim", {}).json()
