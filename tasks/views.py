@@ -22,6 +22,7 @@ from tasks.bulk import Outcome, apply
 from tasks.details import LINES, TABS, Details, digest
 from tasks.finding import find
 from tasks.models import Task
+from tasks.past_views import past_board
 from tasks.preview import kind_shown
 from tasks.shell import Shell, may
 from tasks.vocabulary import COLUMNS, CONTEXT_KINDS, INBOX, OPEN, PRIORITIES, READY, STATUSES, STEP_STATES
@@ -66,7 +67,12 @@ CODES_MOST = 200
 
 @page()
 def board(request: PageRequest, slug: str = "") -> HttpResponse:
-    """All columns with their first cards. `loaded=ready:120,…` asks for as many as the page already had."""
+    """All columns with their first cards. `loaded=ready:120,…` asks for as many as the page already had.
+
+    With `at` it is the board as it was at that moment.
+    """
+    if "at" in request.GET:
+        return past_board(request, slug, _path(slug))
     shown = Board(forms.filters_from(request.GET, slug))
     if slug and shown.venture is None:
         raise NotThere("There is no such venture.")

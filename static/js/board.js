@@ -315,7 +315,7 @@ document.addEventListener("pointerdown", async (event) => {
   if (held && window.Sortable) event.target.dispatchEvent(new PointerEvent("pointerdown", event));
 }, true);
 
-const mayMove = () => document.body.matches("[data-may-move]");
+const mayMove = () => document.body.matches("[data-may-move]") && main() !== null;
 
 function lists() {
   if (!window.Sortable || !mayMove()) return;

@@ -66,6 +66,9 @@ def shoot(page: Page, server: Server, to: Path, look: str) -> None:
     sign_in(page, server)
     for name, path in {
         "board": "/",
+        "board-lanes": "/?group=assignee",
+        "board-list": "/?view=list",
+        "board-past": "/?at=600",
         "inbox": "/inbox",
         "sessions": "/sessions",
         "agents": "/agents",
