@@ -41,6 +41,7 @@ from tasks.vocabulary import (
     PRIORITIES,
     READY,
     REVIEW,
+    STATUSES,
 )
 from ventures.catalogue import COLUMN_KEYS
 from ventures.models import Venture
@@ -48,6 +49,9 @@ from ventures.models import Venture
 PAGE = 50  # cards a column shows at first, and brings at a time
 MOST = 300  # cards of one column in one answer
 COUNTED = 500  # under a filter a column counts up to here: an honest "500+" instead of a slow number
+DEADLINES: dict[str, tuple[str, int | None]] = {
+    "overdue": ("Overdue", 0), "day": ("Within a day", 1), "week": ("Within a week", 7), "none": ("No deadline", None),
+}  # fmt: skip
 QUEUES = ("inbox", "ready", "assigned")  # ordered by sort_key, which people change; the others by what changed last
 # As in the condition of the partial indexes: SQLite uses them only where it reads the same words in the statement.
 IN_A_QUEUE = "tasks_task.status IN ('inbox', 'ready', 'assigned')"
@@ -79,11 +83,14 @@ class Filters:
     assignees: tuple[str, ...] = ()  # slugs; "-" is nobody
     priorities: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()  # statuses
+    deadlines: tuple[str, ...] = ()  # keys of DEADLINES
     cancelled: bool = False
 
     @property
     def narrows(self) -> bool:
-        return bool(self.q or self.ventures or self.assignees or self.priorities or self.tags)
+        chosen = self.ventures or self.assignees or self.priorities or self.tags or self.states or self.deadlines
+        return bool(self.q or chosen)
 
     @property
     def venture_slugs(self) -> tuple[str, ...]:
@@ -93,6 +100,7 @@ class Filters:
         pairs: list[tuple[str, str]] = [("q", self.q)] if self.q else []
         for name, values in (
             ("venture", self.ventures), ("assignee", self.assignees), ("priority", self.priorities), ("tag", self.tags),
+            ("state", self.states), ("deadline", self.deadlines),
         ):  # fmt: skip
             pairs += [(name, value) for value in values]
         pairs += [("cancelled", "1")] if self.cancelled else []
@@ -104,11 +112,28 @@ class Filters:
             tasks = tasks.filter(priority__in=[rank for rank, word in PRIORITIES.items() if word in self.priorities])
         if self.assignees:
             tasks = tasks.filter(self._whose())
+        if self.states:
+            tasks = tasks.filter(status__in=self.states)
+        if self.deadlines:
+            tasks = tasks.filter(self._due())
         for tag in self.tags:
             tasks = tagged(tasks, tag)
         if self.q:
             tasks = tasks.filter(Q(title__icontains=self.q) | Q(code__startswith=self.q.lower()))
         return tasks
+
+    def _due(self) -> Q:
+        """Any of what was chosen, by the database's clock; what is over is late no more."""
+        moment, due = log.now(), Q(pk__in=[])
+        for key in self.deadlines:
+            days = DEADLINES[key][1]
+            if days is None:
+                due |= Q(deadline=None)
+            elif days == 0:
+                due |= Q(deadline__lt=moment) & ~Q(status__in=(DONE, CANCELLED))
+            else:
+                due |= Q(deadline__gte=moment, deadline__lt=moment + timedelta(days=days))
+        return due
 
     def _whose(self) -> Q:
         """Theirs by intent, in hand, or handed in by them. Each part is an index of its own."""
@@ -207,11 +232,11 @@ class Names:
 
 
 class Board:
-    """The board of all ventures or of one, under filters."""
+    """The board of all ventures or of one, under filters; with `only` a part of it that no filter names."""
 
-    def __init__(self, filters: Filters) -> None:
-        self.filters = filters
-        self.names = Names()
+    def __init__(self, filters: Filters, *, only: Q | None = None, names: Names | None = None) -> None:
+        self.filters, self.only = filters, only
+        self.names = names or Names()
 
     @cached_property
     def venture(self) -> Venture | None:
@@ -244,12 +269,17 @@ class Board:
 
     def places_of(self, codes: Sequence[str]) -> list[Place]:
         """Where the tasks with these codes stand on this board; those that it does not show are missing."""
-        tasks = self.filters.narrowed(Task.objects.filter(code__in=codes))
-        if self.filters.venture_slugs:
-            tasks = tasks.filter(venture__in=self.names.venture_ids(self.filters.venture_slugs))
+        tasks = self.passing(Task.objects.filter(code__in=codes))
         if not self.filters.cancelled:
             tasks = tasks.exclude(status=CANCELLED)
-        return [self._place(row) for row in tasks.values_list(*PLACE_FIELDS)]
+        return [self.place(row) for row in tasks.values_list(*PLACE_FIELDS)]
+
+    def passing(self, tasks: Any) -> Any:
+        """Those of the tasks that this board shows, cancelled ones aside."""
+        tasks = self.filters.narrowed(tasks)
+        if self.filters.venture_slugs:
+            tasks = tasks.filter(venture__in=self.names.venture_ids(self.filters.venture_slugs))
+        return tasks
 
     def _places(self, key: str, after: str, limit: int) -> Iterable[Place]:
         """The streams of the column's statuses and ventures, each in index order, merged."""
@@ -266,6 +296,8 @@ class Board:
         if venture is not None:
             tasks = tasks.filter(venture=venture)
         tasks = self.filters.narrowed(tasks)
+        if self.only is not None:
+            tasks = tasks.filter(self.only)
         if key in QUEUES:
             tasks = tasks.extra(where=[IN_A_QUEUE]).order_by("sort_key", "id")
             if after:
@@ -277,9 +309,9 @@ class Board:
                 micros, pk = (TOP - number for number in read_order(after))
                 at = EPOCH + timedelta(microseconds=micros)
                 tasks = tasks.filter(status_changed_at__lte=at).exclude(status_changed_at=at, id__gte=pk)
-        return [self._place(row) for row in tasks.values_list(*PLACE_FIELDS)[:limit]]
+        return [self.place(row) for row in tasks.values_list(*PLACE_FIELDS)[:limit]]
 
-    def _place(self, row: tuple[Any, ...]) -> Place:
+    def place(self, row: tuple[Any, ...]) -> Place:
         pk, code, status, version, sort_key, changed, expires, heartbeat, venture, assignee, holder = row
         column = COLUMN_OF[status]
         agent = self.names.agents.get(holder or assignee)
@@ -302,9 +334,7 @@ class Board:
         if not self.filters.narrows:
             count = sum(self._counts.get(status, 0) for status in statuses)
             return count, grouped(count)
-        tasks = self.filters.narrowed(Task.objects.filter(status__in=statuses))
-        if self.filters.venture_slugs:
-            tasks = tasks.filter(venture__in=self.names.venture_ids(self.filters.venture_slugs))
+        tasks = self.passing(Task.objects.filter(status__in=statuses))
         count = tasks.order_by()[: COUNTED + 1].count()
         return count, f"{COUNTED}+" if count > COUNTED else str(count)
 
@@ -487,6 +517,8 @@ def menus(board: Board) -> list[Menu]:
         Menu("assignee", "Assignee", whose),
         Menu("priority", "Priority", ranks),
         Menu("tag", "Tag", tags, "No task carries a tag."),
+        Menu("state", "State", [Option(s, label, s in filters.states, sign=f"s-{s}") for s, label in STATUSES.items()]),
+        Menu("deadline", "Deadline", [Option(k, label, k in filters.deadlines) for k, (label, _) in DEADLINES.items()]),
     ]
     if not filters.board:
         ventures = [Option(v.slug, v.name, v.slug in filters.ventures, emoji=v.icon) for v in names.ventures.values()]

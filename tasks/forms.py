@@ -10,7 +10,7 @@ from typing import Any
 from agents.models import Agent
 from mission_control.errors import Invalid
 from mission_control.money import to_micro_usd
-from tasks.board import CREATABLE, Filters
+from tasks.board import CREATABLE, DEADLINES, Filters
 from tasks.models import Task
 from tasks.vocabulary import ASSIGNED, MEDIUM, PRIORITIES, READY, STATUSES, priority_named
 from ventures.models import Venture
@@ -31,6 +31,8 @@ def filters_from(query: Any, board: str = "") -> Filters:
         assignees=several("assignee"),
         priorities=tuple(word for word in several("priority") if word in PRIORITIES.values()),
         tags=several("tag"),
+        states=tuple(word for word in several("state") if word in STATUSES),
+        deadlines=tuple(word for word in several("deadline") if word in DEADLINES),
         cancelled=bool(query.get("cancelled")),
     )
 

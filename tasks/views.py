@@ -21,6 +21,7 @@ from tasks.board import DROPS, MOST, PAGE, Board, Column, Names, Place, cards, i
 from tasks.bulk import Outcome, apply
 from tasks.details import LINES, TABS, Details, digest
 from tasks.finding import find
+from tasks.lanes import GROUPS, lanes, listing
 from tasks.models import Task
 from tasks.past_views import past_board
 from tasks.preview import kind_shown
@@ -76,14 +77,29 @@ def board(request: PageRequest, slug: str = "") -> HttpResponse:
     shown = Board(forms.filters_from(request.GET, slug))
     if slug and shown.venture is None:
         raise NotThere("There is no such venture.")
+    context = {"board": shown, "menus": menus(shown), "path": _path(slug), **_arranged(request, shown)}
+    if is_part(request):
+        return render(request, "tasks/_board.html", context)
+    return render(request, "tasks/board.html", {**context, "form": NewTaskForm(shown.names, slug)})
+
+
+def _arranged(request: HttpRequest, shown: Board) -> dict[str, Any]:
+    """The same tasks as columns, as lanes (`group`) or as a table (`view=list`, `sort`, `most`)."""
+    group, sort = request.GET.get("group", ""), request.GET.get("sort", "")
+    if request.GET.get("view") == "list":
+        table = listing(shown, sort, _number(request.GET.get("most"), 0))
+        return {"view": "list", "listing": table, "sort": table.sort}
+    if group in GROUPS:
+        rows, hidden = lanes(shown, group)
+        for lane in rows:
+            for column in lane.columns:
+                _draw(column, shown.names)
+        return {"view": "lanes", "group": group, "lanes": rows, "lanes_hidden": hidden, "heads": shown.heads()}
     loaded = _loaded(request.GET.get("loaded", ""))
     columns = [shown.column(key, limit=loaded.get(key, PAGE)) for key in shown.keys]
     for column in columns:
         _draw(column, shown.names)
-    context = {"board": shown, "columns": columns, "menus": menus(shown), "path": _path(slug)}
-    if is_part(request):
-        return render(request, "tasks/_board.html", context)
-    return render(request, "tasks/board.html", {**context, "form": NewTaskForm(shown.names, slug)})
+    return {"columns": columns}
 
 
 @page()

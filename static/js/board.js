@@ -6,7 +6,8 @@ import { toast } from "./toasts.js";
 import { openMoveMenu } from "./move.js";
 
 const main = () => document.querySelector("[data-board]");
-const listOf = (key) => document.querySelector(`[data-cards="${CSS.escape(key)}"]`);
+const arranged = () => main().dataset.view; // in lanes or as a list, not in plain columns: then it is fetched as a whole
+const listOf = (key, card = null) => (card?.closest(".lane") ?? document).querySelector(`[data-cards="${CSS.escape(key)}"]`);
 const cardOf = (code) => document.getElementById(`card-${code}`);
 const cardsIn = (list) => [...list.children].filter((node) => node.matches(".card"));
 const sentinelOf = (list) => list.querySelector(".column__more-row");
@@ -19,11 +20,13 @@ export const justDropped = () => Date.now() - droppedAt < 60;
 
 // ── what changed ────────────────────────────────────────────────────────────────────────────────────────────────────
 const PACE = 250; // ms between two requests
+const WHOLE_PACE = 1500; // and between two of the whole, at least four times as long as it took
 const MANY = 80; // more cards than this at once: fetch the columns instead
 let touched = new Set();
 let timer = 0;
 let asking = false;
 let askedAt = 0;
+let pace = PACE;
 let everything = false;
 
 document.addEventListener("live", ({ detail }) => {
@@ -47,7 +50,7 @@ document.addEventListener("resync", () => {
 
 function schedule() {
   if (!main() || timer || asking || drag || (!touched.size && !everything)) return;
-  timer = setTimeout(ask, Math.max(0, askedAt + PACE - Date.now()));
+  timer = setTimeout(ask, Math.max(0, askedAt + pace - Date.now()));
 }
 
 async function ask() {
@@ -58,10 +61,12 @@ async function ask() {
   const codes = [...touched];
   touched = new Set();
   try {
-    if (everything || codes.length > MANY) {
+    if (everything || arranged() || codes.length > MANY) {
       everything = false;
       await refresh({ quiet: true });
+      pace = arranged() ? Math.max(WHOLE_PACE, 4 * (Date.now() - askedAt)) : PACE;
     } else {
+      pace = PACE;
       const text = await html(`/board/cards?${query({ codes: codes.join(",") })}`, { quiet: true });
       if (text === null) codes.forEach((code) => touched.add(code));
       else take(text, codes);
@@ -75,7 +80,7 @@ async function ask() {
 /** The filters of the page as a query, with `more` added. The venture of a venture's board goes along as `board`. */
 function query(more = {}) {
   const fields = new URLSearchParams();
-  for (const [name, value] of new FormData(filters())) if (value) fields.append(name, value);
+  for (const [name, value] of new FormData(filters())) if (value && name !== "show") fields.append(name, value);
   const venture = main().dataset.venture;
   if (venture) fields.set("board", venture);
   for (const [name, value] of Object.entries(more)) fields.set(name, value);
@@ -83,7 +88,8 @@ function query(more = {}) {
 }
 
 /** Takes in an answer of /board/cards or of a move: heads, cards, and codes this board does not show. */
-export function take(text, codes = []) {
+export async function take(text, codes = []) {
+  if (arranged()) return refresh({ quiet: true });
   const answer = parse(text);
   if (drag) {
     codes.forEach((code) => touched.add(code));
@@ -160,7 +166,7 @@ function glide(before) {
 // ── further cards ───────────────────────────────────────────────────────────────────────────────────────────────────
 const KEEP = 150; // cards a column that is not scrolled keeps in the page
 const seen = new IntersectionObserver((entries) => {
-  for (const entry of entries) if (entry.isIntersecting) more(entry.target.closest("[data-cards]"));
+  for (const { isIntersecting, target } of entries) if (isIntersecting) target.matches("[data-rows]") ? grow() : more(target.closest("[data-cards]"));
 }, { rootMargin: "600px 0px" });
 
 async function more(list) {
@@ -198,7 +204,7 @@ function trim(list) {
 }
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest(".column__more");
+  const button = event.target.closest("button.column__more");
   if (button) more(button.closest("[data-cards]"));
 });
 
@@ -211,22 +217,32 @@ export async function refresh({ quiet = false } = {}) {
   filtering = new AbortController();
   const busy = setTimeout(() => main().classList.add("board--busy"), 150);
   const loaded = [...document.querySelectorAll("[data-cards]")].map((list) => `${list.dataset.cards}:${cardsIn(list).length}`).join(",");
-  const text = await html(`${main().dataset.board}?${query(quiet ? { loaded } : {})}`, { signal: filtering.signal, quiet });
+  const rows = main().querySelectorAll("[data-code]:not(.card)").length;
+  const text = await html(`${main().dataset.board}?${query(quiet ? (rows ? { most: rows + growth } : { loaded }) : {})}`, { signal: filtering.signal, quiet });
   clearTimeout(busy);
   main().classList.remove("board--busy");
   if (text === null || drag) return;
+  growth = 0;
   const answer = parse(text);
+  await dress(answer);
   const openCode = document.querySelector(".card--open")?.dataset.code;
   const scroll = new Map([...document.querySelectorAll("[data-cards]")].map((list) => [list.dataset.cards, quiet ? list.scrollTop : 0]));
-  const left = main().scrollLeft;
-  const focused = document.activeElement?.closest?.(".card")?.dataset.code;
-  main().replaceChildren(...answer.querySelector("[data-board]").children);
+  const { scrollLeft: left, scrollTop: top } = main();
+  const active = main().contains(document.activeElement) ? document.activeElement : null;
+  const focused = active?.closest("[data-code]")?.dataset.code;
+  const shown = answer.querySelector("[data-board]");
+  main().className = shown.className;
+  if (shown.dataset.view) main().dataset.view = shown.dataset.view;
+  else delete main().dataset.view;
+  main().replaceChildren(...shown.children);
   for (const [key, top] of scroll) if (top && listOf(key)) listOf(key).scrollTop = top;
   main().scrollLeft = left;
-  if (focused) cardOf(focused)?.querySelector("a").focus({ preventScroll: true });
+  if (quiet) main().scrollTop = top;
+  const again = focused ? main().querySelector(`[data-code="${CSS.escape(focused)}"] a`) : active?.id && document.getElementById(active.id);
+  if (again) again.focus({ preventScroll: true });
   cardOf(openCode)?.classList.add("card--open");
   const form = answer.getElementById("filters");
-  for (const chip of form.querySelectorAll(".chip")) {
+  for (const chip of form.querySelectorAll(".chip[id]")) {
     const old = document.getElementById(chip.id);
     if (!old) continue;
     old.className = chip.className;
@@ -237,6 +253,20 @@ export async function refresh({ quiet = false } = {}) {
   if (clear) filters().append(clear);
   set();
 }
+
+/** What lanes and lists wear is fetched when the first of them is shown. */
+async function dress(answer) {
+  const link = answer.querySelector('[data-board] link[rel="stylesheet"]');
+  if (!link) return;
+  link.remove();
+  if (document.querySelector(`link[href="${CSS.escape(link.getAttribute("href"))}"]`)) return;
+  await new Promise((resolve) => {
+    for (const kind of ["load", "error"]) link.addEventListener(kind, resolve);
+    document.head.append(link);
+  });
+}
+
+let growth = 0; // rows that a list is to have on top of those it has
 
 function filter() {
   const fields = new URLSearchParams(query());
@@ -255,6 +285,36 @@ document.addEventListener("input", (event) => {
   clearTimeout(typing);
   typing = setTimeout(filter, 180);
 });
+document.addEventListener("change", ({ target }) => {
+  if (target.name !== "show" || target.form !== filters()) return;
+  const { view, group, sort } = filters().elements;
+  view.value = target.dataset.view;
+  group.value = target.dataset.group;
+  sort.value = "";
+  target.closest("[popover]").hidePopover();
+  filter();
+});
+document.addEventListener("click", (event) => {
+  const head = event.target.closest("[data-sort]");
+  const rows = event.target.closest("[data-rows]");
+  if ((!head && !rows) || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  if (rows) return grow();
+  filters().elements.sort.value = head.dataset.sort;
+  filter();
+});
+function grow() {
+  growth = 100;
+  refresh({ quiet: true });
+}
+document.addEventListener("toggle", ({ target }) => {
+  if (!target.matches?.(".lane")) return;
+  const shut = shutLanes();
+  if (target.open) shut.delete(target.id);
+  else shut.add(target.id);
+  localStorage.setItem("lanes", [...shut].slice(-200).join(" "));
+}, true);
+const shutLanes = () => new Set((localStorage.getItem("lanes") ?? "").split(" ").filter(Boolean));
 document.addEventListener("change", (event) => {
   if (event.target.form === filters() && filters() && event.target.type === "checkbox") filter();
 });
@@ -322,7 +382,7 @@ function lists() {
   for (const list of document.querySelectorAll("[data-cards]")) {
     if (list.sortable) continue;
     list.sortable = Sortable.create(list, {
-      group: "cards", draggable: ".card", sort: SORTED.includes(list.dataset.cards), animation: still.matches ? 0 : 120,
+      group: `cards-${list.dataset.lane ?? ""}`, draggable: ".card", sort: SORTED.includes(list.dataset.cards), animation: still.matches ? 0 : 120,
       forceFallback: true, fallbackOnBody: true, fallbackTolerance: 5, delay: 220, delayOnTouchOnly: true, touchStartThreshold: 6,
       ghostClass: "card--ghost", fallbackClass: "card--lifted", emptyInsertThreshold: 40, scrollSensitivity: 70, scrollSpeed: 14, bubbleScroll: true,
       onStart: lift, onEnd: drop,
@@ -391,7 +451,7 @@ export async function move(code, fields) {
   card?.classList.add("card--pending");
   const text = await html(`/tasks/${code}/move?${query()}`, { method: "PUT", fields });
   cardOf(code)?.classList.remove("card--pending");
-  if (text !== null) take(text);
+  if (text !== null) await take(text);
   else if (cardOf(code)) home(cardOf(code));
   if (text !== null && before) offerUndo(before);
   schedule();
@@ -404,7 +464,7 @@ let last = null;
 
 function whereabouts(card) {
   const { code, column, order, agent } = card.dataset;
-  const others = SORTED.includes(column) && listOf(column) ? cardsIn(listOf(column)).filter((other) => other !== card) : [];
+  const others = SORTED.includes(column) && listOf(column, card) ? cardsIn(listOf(column, card)).filter((other) => other !== card) : [];
   const place = {
     after: others.findLast((other) => other.dataset.column === column && other.dataset.order < order)?.dataset.code ?? "",
     before: others.find((other) => other.dataset.column === column && other.dataset.order > order)?.dataset.code ?? "",
@@ -439,10 +499,10 @@ export async function undo() {
 
 /** Back to where its column and order say it belongs. */
 function home(card) {
-  const list = listOf(card.dataset.column);
+  const list = listOf(card.dataset.column, card);
   const next = cardsIn(list).find((other) => other !== card && other.dataset.order > card.dataset.order);
   const before = positions([card]);
-  list.insertBefore(card, next ?? sentinelOf(list) ?? null);
+  list.insertBefore(card, next ?? list.querySelector(":scope > :not(.card)"));
   if (before) glide(before);
 }
 
@@ -494,7 +554,9 @@ function set() {
   fold();
   lists();
   tick(main());
-  for (const row of main().querySelectorAll(".column__more-row")) watchEnd(row);
+  for (const row of main().querySelectorAll(".column__more-row, [data-rows]")) watchEnd(row);
+  const shut = shutLanes();
+  for (const lane of main().querySelectorAll(".lane")) lane.open = !shut.has(lane.id);
   document.dispatchEvent(new CustomEvent("board"));
 }
 

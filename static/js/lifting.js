@@ -10,7 +10,7 @@ document.body.append(voice);
 let held = null;
 const say = (text) => setTimeout(() => (voice.textContent = text), 30);
 const cardsIn = (list) => [...list.querySelectorAll(":scope > .card")];
-const titleOf = (list) => list.closest(".column").querySelector(".column__title").textContent;
+const titleOf = (list) => document.getElementById(`title-${list.dataset.cards}`).textContent;
 
 export function lift(card) {
   if (held) return;
@@ -44,7 +44,7 @@ function along(step) {
 }
 
 function across(step) {
-  const lists = [...document.querySelectorAll("[data-cards]")].filter((list) => list.checkVisibility() && !folded(list));
+  const lists = [...(held.closest(".lane") ?? document).querySelectorAll("[data-cards]")].filter((list) => list.checkVisibility() && !folded(list));
   const from = held.parentElement;
   const list = lists[lists.indexOf(from) + step];
   if (!list) return say("There is no further column.");
@@ -79,8 +79,8 @@ async function down() {
   const { code } = card.dataset;
   await putDown(card);
   focus(code);
-  const now = document.getElementById(`card-${code}`)?.closest(".column");
-  say(now?.querySelector(".column__title").textContent === where ? `Put down in ${where}` : "Refused: it is back where it was.");
+  const now = document.getElementById(`card-${code}`)?.closest("[data-cards]");
+  say(now && titleOf(now) === where ? `Put down in ${where}` : "Refused: it is back where it was.");
 }
 
 async function back() {

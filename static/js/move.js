@@ -44,7 +44,7 @@ export function openMoveMenu(card, anchor, move) {
     row("i-down", "One place down", index === cards.length - 1, () => move(code, { status: stay, after: cards[index + 1].dataset.code, before: cards[index + 2]?.dataset.code ?? "" }));
     menu.append(Object.assign(document.createElement("div"), { className: "menu__rule" }));
   }
-  for (const goal of document.querySelectorAll(".column")) {
+  for (const goal of document.querySelectorAll(".column:has(> .column__head)")) {
     const sign = goal.querySelector(".column__head .icon").className.replace("icon", "").trim();
     const title = goal.querySelector(".column__title").textContent;
     row(sign, title, goal.dataset.column === column, () => move(code, { status: goal.dataset.status }));

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import Person, Server
+from tests.e2e.test_pages import violations
 
 
 def test_cards_are_selected_and_dealt_with_together_and_each_says_what_became_of_it(olivia: Person, server: Server):
@@ -76,3 +77,42 @@ def test_a_card_is_carried_by_the_keyboard_and_the_move_is_taken_back(sign_in: C
     expect(page.locator(".toast--bad")).to_be_visible()
     expect(voice).to_contain_text("Refused")
     expect(olivia.column_of(first)).to_have_attribute("data-cards", "inbox")
+
+
+def test_rows_and_a_list_stand_in_the_address_and_are_live(olivia: Person, server: Server):
+    first = olivia.new_task("Arranged 1", priority="urgent")
+    page = olivia.open("/?q=Arranged")
+    page.locator("#chip-display").click()
+    page.get_by_label("Rows by priority").check()
+    expect(page).to_have_url(f"{server.url}/?q=Arranged&group=priority")
+    expect(page.locator("#lane-priority-urgent .lane__head")).to_contain_text("1 open")
+    second = olivia.new_task("Arranged 2", priority="low", status="inbox")
+    expect(page.locator("#lane-priority-low [data-cards='inbox']").locator(f"#card-{second}")).to_be_visible()
+    olivia.card(second).locator("a").focus()
+    for key in (" ", "ArrowRight", " "):
+        page.keyboard.press(key)
+    expect(
+        page.locator(f"#lane-priority-low [data-cards='ready'] #card-{second}:not(.card--pending)")
+    ).to_have_attribute("data-status", "ready")
+    assert server.one("SELECT status FROM tasks_task WHERE code = ?", second) == "ready"
+    page.locator("#lane-priority-urgent .lane__head").click()
+    expect(olivia.card(first)).to_be_hidden()
+    page.reload()
+    expect(olivia.card(second)).to_be_visible()
+    expect(olivia.card(first)).to_be_hidden()
+    assert violations(page) == []
+    page.locator("#chip-display").click()
+    page.get_by_label("List").check()
+    rows = page.locator(".listing tbody tr")
+    expect(rows).to_have_count(2)
+    page.get_by_role("link", name="Priority").click()
+    expect(page).to_have_url(f"{server.url}/?q=Arranged&view=list&sort=-priority")
+    expect(rows.first).to_have_attribute("data-code", first)
+    olivia.post(f"/tasks/{first}/edit", title="Arranged anew")
+    expect(rows.first).to_contain_text("Arranged anew")
+    expect(page.get_by_role("link", name="Priority")).to_be_focused()
+    assert violations(page) == []
+    page.locator("#chip-display").click()
+    page.get_by_label("Columns").check()
+    expect(page).to_have_url(f"{server.url}/?q=Arranged")
+    expect(olivia.column_of(second)).to_have_attribute("data-cards", "ready")

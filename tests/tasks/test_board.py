@@ -179,9 +179,11 @@ def test_a_filtered_board_says_which_of_some_cards_it_shows():
 
 
 def test_what_an_address_asks_for_is_read_and_written_back():
-    asked = QueryDict("q=a%00b&venture=x&assignee=ada&assignee=-&priority=urgent&priority=nonsense&tag=t&cancelled=1")
+    asked = QueryDict(
+        "q=a%00b&venture=x&assignee=ada&assignee=-&priority=urgent&priority=nonsense&tag=t&state=failed&state=gone&deadline=overdue&cancelled=1"
+    )
     read = forms.filters_from(asked)
-    assert read == Filters("", "ab", ("x",), ("ada", "-"), ("urgent",), ("t",), True)
+    assert read == Filters("", "ab", ("x",), ("ada", "-"), ("urgent",), ("t",), ("failed",), ("overdue",), True)
     assert forms.filters_from(QueryDict(read.query())) == read
     assert forms.filters_from(asked, "apollo").venture_slugs == ("apollo",)
 
