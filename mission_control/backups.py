@@ -37,7 +37,7 @@ from django.db import OperationalError, connection, connections
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.utils import load_backend
 
-from mission_control import carrying, deliveries, log, starting
+from mission_control import announcing, carrying, deliveries, log, starting
 from mission_control.actors import system
 from mission_control.models import User
 
@@ -234,7 +234,7 @@ def restore(source: Path, *, replace: bool, say: Say) -> Manifest:
                 _check_sum(label, table, carrying.Sum(told["rows"], told["fingerprint"]))
             undo.callback(setattr, settings, "LOG_KEY", settings.LOG_KEY)
             settings.LOG_KEY = secrets["LOG_KEY"]
-            held = deliveries.give_up_after_restore()
+            held = deliveries.give_up_after_restore() + announcing.give_up_after_restore()
             _settle("fleet.restored", f"From a backup of {manifest['made_at']}.", head=manifest["head"], held=held)
             _place_uploads(folder / "files", list(manifest["files"]), undo)
             _keep_secrets(secrets, undo)

@@ -64,6 +64,22 @@ def check_settings(**_: Any) -> list[CheckMessage]:
                 f"OUTGOING_ALLOWED: {error}", hint="For example nas.lan:8080,[fd00::7]:443.", id="mission_control.E012"
             )
         )
+    if settings.EMAIL_URL and not settings.EMAIL_BACKEND.endswith(".smtp.EmailBackend") and not settings.DEBUG:
+        found.append(
+            Error(
+                "EMAIL_URL must name a mail server: what it names prints or drops every message.",
+                hint="For example smtp+tls://user:password@mail.example.org:587.",
+                id="mission_control.E013",
+            )
+        )
+    if settings.EMAIL_URL and "@" not in settings.MAIL_FROM:
+        found.append(
+            Error(
+                "EMAIL_URL is set, but MAIL_FROM does not say from whom e-mail comes.",
+                hint="For example MAIL_FROM='Mission Control <control@example.org>'.",
+                id="mission_control.E014",
+            )
+        )
     if not on_loopback and not settings.PUBLIC_URL:
         found.append(
             Warning(

@@ -19,7 +19,7 @@ from typing import Any
 from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 
-from mission_control import deliveries, idempotency, invitations, live, log, notifications, sending, tickets
+from mission_control import announcing, deliveries, idempotency, invitations, live, log, notifications, sending, tickets
 
 logger = logging.getLogger(__name__)
 WORKERS = 3
@@ -55,6 +55,7 @@ def register_own() -> None:
     register("seal log", 2, _seal_all)
     register("deliver webhooks", 0.5, lambda: sending.deliver(_is_stopping))
     register("notify", 2, notifications.make_from_log)
+    register("tell people", 1, lambda: announcing.tell(_is_stopping))
     register("forget", 3600, forget_old)
 
 

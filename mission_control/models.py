@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import time
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
@@ -390,3 +391,108 @@ class Watch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.watcher} {self.task}"
+
+
+class Channel(models.Model):
+    """A way to reach one person beside the bell: an address for e-mail, a device, a chat. Its address is a secret.
+
+    One message at a time: `held_until` holds it for who sends, and after a kill the next process sends again. After a
+    failure nothing goes out before `retry_at`. A test is asked for at `test_asked_at` and told of at `tested_at`.
+    """
+
+    TYPES = [("email", "E-mail"), ("push", "Push"), ("url", "Channel URL")]
+
+    code = models.CharField(max_length=8, unique=True)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="channels")
+    type = models.CharField(max_length=8, choices=TYPES)
+    address = models.BinaryField()  # encrypted, see signatures.py
+    digest = models.CharField(max_length=64)  # of the address, so that it is there once
+    shown = models.CharField(max_length=200)  # what of the address may be seen
+    name = models.CharField(max_length=60, blank=True)  # its person's word for it
+    reasons = models.JSONField(default=list, blank=True)  # what is told there
+    enabled = models.BooleanField(default=True)
+    since_seq = models.BigIntegerField(default=0)  # lines above it are told
+    held_until = models.DateTimeField(null=True, blank=True)
+    retry_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0)  # in a row
+    error = models.CharField(max_length=500, blank=True)  # why the last message did not arrive
+    sent_at = models.DateTimeField(null=True, blank=True)
+    test_asked_at = models.DateTimeField(null=True, blank=True)
+    tested_at = models.DateTimeField(null=True, blank=True)
+    test_error = models.CharField(max_length=500, blank=True)
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "digest"], name="channel_once"),
+            models.CheckConstraint(name="channel_type", condition=Q(type__in=["email", "push", "url"])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.type}"
+
+
+class Posting(models.Model):
+    """One notification that goes out by one channel, at `due_at`. What is due together goes in one message."""
+
+    STATES = [("waiting", "Waiting"), ("sent", "Sent"), ("read", "Read before"), ("dead", "Given up")]
+
+    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="postings")
+    notification = models.ForeignKey(Notification, on_delete=models.CASCADE, related_name="postings")
+    state = models.CharField(max_length=8, choices=STATES, default="waiting")
+    tries = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["channel", "notification"], name="posting_once"),
+            models.CheckConstraint(name="posting_state", condition=Q(state__in=["waiting", "sent", "read", "dead"])),
+        ]
+        indexes = [models.Index(fields=["channel", "due_at"], name="posting_due", condition=Q(state="waiting"))]
+
+    def __str__(self) -> str:
+        return f"{self.channel_id} {self.notification_id} {self.state}"
+
+
+class TellingTimes(models.Model):
+    """When one person wants to be told outside of the page. Times of day are those of `time_zone`."""
+
+    DIGESTS = [("off", "At once"), ("hourly", "Every hour"), ("daily", "Once a day")]
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="telling_times")
+    time_zone = models.CharField(max_length=60, default="UTC")
+    quiet_from = models.TimeField(null=True, blank=True)  # with quiet_until; both empty: no quiet hours
+    quiet_until = models.TimeField(null=True, blank=True)
+    digest = models.CharField(max_length=8, choices=DIGESTS, default="off")
+    digest_at = models.TimeField(default=time(8))
+    urgent = models.JSONField(default=list, blank=True)  # reasons that wait for nothing
+    version = models.PositiveIntegerField(default=0)  # 0: never chosen
+
+    class Meta:
+        verbose_name_plural = "telling times"
+        constraints = [
+            models.CheckConstraint(name="tellingtimes_digest", condition=Q(digest__in=["off", "hourly", "daily"])),
+            models.CheckConstraint(
+                name="tellingtimes_quiet",
+                condition=Q(quiet_from=None, quiet_until=None) | Q(quiet_from__isnull=False, quiet_until__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.digest}"
+
+
+class PushKey(models.Model):
+    """The key that push services know us by (one row, id 1). A new one would end the subscription of every device."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    private = models.BinaryField()  # encrypted, see signatures.py
+    public = models.CharField(max_length=100)  # as browsers take it: the point, base64url
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="pushkey_is_one_row", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return self.public[:12]

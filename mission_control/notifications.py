@@ -28,6 +28,15 @@ REASONS = (
     "webhook", "watching",
 )  # fmt: skip
 
+# The same in words, after the title of what it is about.
+WHY = {
+    "review": "waits for a verdict", "approval": "waits for an approval", "question": "has a question",
+    "failed": "failed too often", "mention": "mentions you", "assigned": "is assigned to you",
+    "unblocked": "can go on", "yours": "news of what you asked for", "team": "news of the team",
+    "budget": "is about the budget", "idle": "went silent at work", "webhook": "was switched off",
+    "watching": "news of what you watch",
+}  # fmt: skip
+
 # Watching is for what moves a task or adds to it: not each step, nor what its author keeps for itself.
 UNWATCHED = ("task.progressed", "note.added", "session.updated")
 

@@ -229,6 +229,17 @@ MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=50_000_000)
 OUTGOING_ALLOWED = env.list("OUTGOING_ALLOWED", default=[])  # host:port of private addresses that we may call
 MEDIA_ROOT = DATA_DIR / "files"
 
+# ── mail; without both nobody is told by e-mail ─────────────────────────────────────────────────────────────────────
+EMAIL_URL = env.str("EMAIL_URL", default="")  # smtp+tls://user:password@host:587
+MAIL_FROM = env.str("MAIL_FROM", default="") if EMAIL_URL else ""
+if EMAIL_URL:
+    _mail = env.email_url("EMAIL_URL")
+    EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_BACKEND"], _mail["EMAIL_HOST"], _mail["EMAIL_PORT"]
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"], _mail["EMAIL_HOST_PASSWORD"]
+    EMAIL_USE_TLS, EMAIL_USE_SSL = bool(_mail.get("EMAIL_USE_TLS")), bool(_mail.get("EMAIL_USE_SSL"))
+EMAIL_TIMEOUT = 15
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = MAIL_FROM or "nobody@localhost"
+
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(DATA_DIR / "static")))
 STATICFILES_DIRS = [BASE_DIR / "static"]

@@ -19,6 +19,7 @@ class Tab:
 
 TABS = (
     Tab("/account", "Your account", "i-person"),
+    Tab("/settings/notifications", "Notifications", "i-bell"),
     Tab("/settings/users", "Users", "i-people", "admin"),
     Tab("/settings/webhooks", "Webhooks", "i-link", "operate"),
     Tab("/settings/circuits", "Loop breaker", "i-alert", "operate"),

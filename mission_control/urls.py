@@ -14,6 +14,8 @@ from agents.urls import page_urls as agent_pages
 from mission_control import (
     account_views,
     api,
+    channels_api,
+    channels_views,
     circuit_views,
     endpoints,
     health,
@@ -67,6 +69,15 @@ shell_pages: list[URLPattern] = [
 ]
 settings_pages: list[URLPattern] = [
     path("settings", views.settings_frame),
+    path("settings/notifications", channels_views.notifications_page),
+    path("settings/notifications/channels", channels_views.list_part),
+    path("settings/notifications/add", channels_views.add),
+    path("settings/notifications/times", channels_views.choose_times),
+    path("settings/notifications/<slug:channel>/change", channels_views.change),
+    path("settings/notifications/<slug:channel>/test", channels_views.test),
+    path("settings/notifications/<slug:channel>/remove", channels_views.remove),
+    path("service-worker.js", channels_views.service_worker),
+    path("manifest.webmanifest", channels_views.manifest),
     path("settings/users", people_views.users),
     path("settings/users/list", people_views.list_part),
     path("settings/users/invite", people_views.invite),
@@ -113,6 +124,14 @@ notification_calls: list[URLPattern] = [
     path("notifications", endpoints.resource(notifications_api.list_notifications)),
     path("notifications/read", endpoints.resource(notifications_api.mark_notifications_read)),
     path("notifications/<int:number>/read", endpoints.resource(notifications_api.mark_notification_read)),
+    path("notifications/schedule", endpoints.resource(channels_api.read_times, channels_api.change_times)),
+    path("notifications/push-key", endpoints.resource(channels_api.read_push_key)),
+    path("notifications/channels", endpoints.resource(channels_api.list_channels, channels_api.add_channel)),
+    path(
+        "notifications/channels/<slug:channel>",
+        endpoints.resource(channels_api.read_channel, channels_api.change_channel, channels_api.remove_channel),
+    ),
+    path("notifications/channels/<slug:channel>/test", endpoints.resource(channels_api.test_channel)),
 ]
 # Literal addresses win over ids: those of tasks come first, they hold agents/heartbeat.
 api_calls: list[URLPattern] = [

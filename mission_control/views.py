@@ -119,13 +119,6 @@ def _back(request: HttpRequest) -> HttpResponse:
 # ── notifications ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 RECENT = 30
-WHY = {
-    "review": "waits for a verdict", "approval": "waits for an approval", "question": "has a question",
-    "failed": "failed too often", "mention": "mentions you", "assigned": "is assigned to you",
-    "unblocked": "can go on", "yours": "news of what you asked for", "team": "news of the team",
-    "budget": "is about the budget", "idle": "went silent at work", "webhook": "was switched off",
-    "watching": "news of what you watch",
-}  # fmt: skip
 SIGNS = {
     "review": "s-review", "failed": "s-failed", "question": "s-blocked", "unblocked": "s-ready", "idle": "i-agents",
     "mention": "i-comment", "assigned": "s-assigned",
@@ -155,7 +148,7 @@ def _recent(request: PageRequest) -> HttpResponse:
         {
             "href": f"/tasks/{n.task}" if n.task else f"/agents/{n.title}" if n.reason == "idle" else "/",
             "title": n.title or n.kind, "at": n.at, "read_at": n.read_at, "sign": SIGNS.get(n.reason, "i-bell"),
-            "why": f"{WHY[n.reason]} · {n.actor}" + (f": {n.message}" if n.message else ""),
+            "why": f"{notifications.WHY[n.reason]} · {n.actor}" + (f": {n.message}" if n.message else ""),
         }
         for n in notifications.of_actor(request.actor)[:RECENT]
     ]  # fmt: skip

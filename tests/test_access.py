@@ -24,6 +24,7 @@ AGENTS = {"agent", "lead", "orchestrator", "admin key"}
 CREATORS = {"operator", "admin", "orchestrator", "admin key"}
 STEERERS = CREATORS | {"lead"}
 OPERATORS = {"operator", "admin", "admin key"}
+PEOPLE = {"viewer", "operator", "admin"}
 ANYONE = READERS | {"nobody", "pending"}
 KNOWN = READERS | {"pending"}
 
@@ -106,6 +107,11 @@ WHO: dict[tuple[str, str], set[str]] = {
     ("POST", "webhooks/{hook}/deliveries/{message}/redeliver"): OPERATORS,
     ("GET", "notifications"): READERS, ("POST", "notifications/read"): READERS,
     ("POST", "notifications/{number}/read"): READERS,
+    ("GET", "notifications/schedule"): PEOPLE, ("PATCH", "notifications/schedule"): PEOPLE,
+    ("GET", "notifications/push-key"): PEOPLE, ("GET", "notifications/channels"): PEOPLE,
+    ("POST", "notifications/channels"): PEOPLE, ("GET", "notifications/channels/{channel}"): PEOPLE,
+    ("PATCH", "notifications/channels/{channel}"): PEOPLE, ("DELETE", "notifications/channels/{channel}"): PEOPLE,
+    ("POST", "notifications/channels/{channel}/test"): PEOPLE,
     ("GET", "tasks/{code}/watch"): READERS, ("POST", "tasks/{code}/watch"): READERS,
     ("DELETE", "tasks/{code}/watch"): READERS,
 }  # fmt: skip
@@ -179,6 +185,7 @@ def test_each_call_lets_in_exactly_those_of_the_table(cast, venture, bob, monkey
                 "slug": "apollo",
                 "prefix": "x",
                 "hook": "x",
+                "channel": "x",
                 "message": "x",
                 "waker": "x",
                 "woken": "x",

@@ -12,6 +12,8 @@ FINE = {
     "LOG_KEY": "l" * 50, "ALLOWED_HOSTS": ["localhost"], "PUBLIC_URL": "", "IS_SQLITE": True, "REDIS_URL": "",
 }  # fmt: skip
 
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
+
 
 def ids(**settings):
     with override_settings(**{**FINE, **settings}):
@@ -42,6 +44,16 @@ def test_the_defaults_are_fine():
         ({"TRUST_PROXY": True}, []),
         ({"OUTGOING_ALLOWED": ["nas.lan:8080", "[fd00::7]:443", "10.0.0.9:80"]}, []),
         ({"OUTGOING_ALLOWED": ["nas.lan"]}, ["mission_control.E012"]),
+        ({"EMAIL_URL": "smtp://m", "EMAIL_BACKEND": SMTP, "MAIL_FROM": "control@example.org"}, []),
+        ({"EMAIL_URL": "smtp://m", "EMAIL_BACKEND": SMTP, "MAIL_FROM": ""}, ["mission_control.E014"]),
+        (
+            {
+                "EMAIL_URL": "consolemail://",
+                "EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend",
+                "MAIL_FROM": "a@b",
+            },
+            ["mission_control.E013"],
+        ),
         ({"OUTGOING_ALLOWED": ["http://nas.lan:80"]}, ["mission_control.E012"]),
         ({"OUTGOING_ALLOWED": ["nas.lan:99999"]}, ["mission_control.E012"]),
     ],
