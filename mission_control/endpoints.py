@@ -152,7 +152,7 @@ def endpoint(
     `needs`: one of these abilities, KNOWN or ANYONE. `takes`: what the body holds, read into `call.given` (a list of
     those into `call.many` where `lists`; a form with a file where `upload` says its fields). `gives`: the shape of the
     answer, under `name` in /api/v1; a plural name with GET is a list, `paged` with a cursor. `raw`: what the schema
-    says of an answer that is not JSON, `media`: its media type. `fenced`: it heeds the lease headers. `whole`: it reads body and Idempotency-Key
+    says of an answer that is not JSON, `media`: its media type; with `gives`, of the text that it may also be. `fenced`: it heeds the lease headers. `whole`: it reads body and Idempotency-Key
     by itself. `also`: other answers, for the schema.
     A function may also return a finished HttpResponse, a Reply, or None (204).
     """

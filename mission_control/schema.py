@@ -75,6 +75,8 @@ def _request(made: Any) -> Any:
 
 def _responses(made: Any) -> dict[Any, Any]:
     told: dict[Any, Any] = {(made.status, made.media) if made.media else made.status: _answer(made)}
+    if made.media and made.gives:
+        told = {(made.status, "application/json"): _answer(made), (made.status, made.media): OpenApiTypes.STR}
     for status, about in made.also.items():
         told[status] = OpenApiResponse(None if status in (204, 304) else OpenApiTypes.OBJECT, about)
     if made.method == "GET":

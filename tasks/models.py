@@ -109,9 +109,10 @@ def read(where: str, values: Sequence[Any], *, lock: bool = False, skip: bool = 
         task = sql.decoded(Task, row[: _width()])
         key = row[_width()]
         if key not in ventures:
-            ventures[key] = sql.decoded(Venture, row[_width() : -2])
+            ventures[key] = sql.decoded(Venture, row[_width() : -3])
         task.venture = ventures[key]
-        task.has_prerequisites = bool(row[-2])
+        task.has_prerequisites = bool(row[-3])
+        task.has_plan_or_context = bool(row[-2])
         task.db_now = row[-1] if postgresql else datetime.fromisoformat(row[-1]).replace(tzinfo=UTC)
         tasks.append(task)
     return tasks
@@ -127,7 +128,9 @@ def _select(postgresql: bool) -> str:
     now = "clock_timestamp()" if postgresql else "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
     return (
         f"SELECT {sql.columns(Task, 't')}, {sql.columns(Venture, 'v')},"  # noqa: S608  # constants
-        f" EXISTS (SELECT 1 FROM tasks_dependency d WHERE d.task_id = t.id), {now}"
+        " EXISTS (SELECT 1 FROM tasks_dependency d WHERE d.task_id = t.id),"
+        " EXISTS (SELECT 1 FROM tasks_planstep p WHERE p.task_id = t.id)"
+        f" OR EXISTS (SELECT 1 FROM tasks_contextentry c WHERE c.task_id = t.id), {now}"
         " FROM tasks_task t JOIN ventures_venture v ON v.id = t.venture_id"
     )
 
@@ -229,6 +232,7 @@ class Task(models.Model):
     heartbeat_at = models.DateTimeField(null=True, blank=True)  # last sign of life under this lease
 
     has_prerequisites = True  # False on rows from `read()` that surely wait for nothing
+    has_plan_or_context = True  # likewise
     db_now: Any  # on rows from `locked()`: the database's clock when they were read
 
     objects = TaskQuerySet.as_manager()

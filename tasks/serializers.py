@@ -32,7 +32,7 @@ from mission_control.strict_json import iso
 from tasks import vocabulary
 from tasks.models import Deliverable, Session, Task
 from tasks.plan_serializers import steps_field
-from tasks.shapes import EXECUTION_STATES, Around, session_shape, task_shape
+from tasks.shapes import EXECUTION_STATES, Around, briefing_of, session_shape, task_shape
 from tasks.vocabulary import BLOCK_KINDS, DELIVERABLE_TYPES, PRIORITIES, SESSION_TYPES, STATUSES
 
 CODE = r"[a-z0-9]{8}"
@@ -568,7 +568,19 @@ class BriefingOut(Answer):
     hand_in = _text()
     lease = _text()
     report = serializers.DictField(child=serializers.CharField())
+    reading = _text(help_text="How to read what is quoted.")
+    provenance = serializers.DictField(help_text="Who created the task, and who approved it when.")
+    size = serializers.DictField(
+        help_text="In tokens of four characters: all that is quoted, material, its budget, what was left out."
+    )
+    hidden = serializers.ListField(
+        child=_text(), help_text="Quoted fields with characters that a screen does not show."
+    )
     quoted = serializers.DictField()
+
+    @classmethod
+    def shape(cls, thing: Task, call: Any) -> dict[str, Any]:
+        return briefing_of(thing)
 
 
 class ClaimedTask(TaskOut):

@@ -1,4 +1,4 @@
-"""How a task, a claim and a briefing look as JSON. Not: what the fields mean to the schema (serializers.py), HTTP.
+"""How a task, a session and a claim look as JSON. Not: briefings (briefing.py), what the schema says (serializers.py).
 
 Plain functions over rows that are there already: they run for every claim and for every line of a list.
 """
@@ -13,8 +13,8 @@ from agents.faces import is_silent
 from mission_control import sql
 from mission_control.money import to_usd
 from mission_control.strict_json import iso
+from tasks.briefing import Material, briefing
 from tasks.claiming import Claim
-from tasks.handover import shown_criterion
 from tasks.models import Session, Task
 from tasks.vocabulary import (
     ASSIGNED,
@@ -183,6 +183,8 @@ def claim_shape(claims: Sequence[Claim], *, bare: bool, batch: bool) -> dict[str
         if claim.task.assignee_id == claim.task.holder_id:
             claim.task.assignee = claim.task.holder  # the same agent: spares a look-up
     around = Around(claim.task for claim in claims)
+    told = claims if batch else claims[:1]
+    material = Material([claim.task for claim in told], around.prerequisites)
     plain = [task_shape(claim.task, around, _moment(claim), bare=bare) for claim in claims]
     tasks = [
         {**shape, "lease_token": claim.lease_token, "lease_expires_in": claim.expires_in}
@@ -190,13 +192,13 @@ def claim_shape(claims: Sequence[Claim], *, bare: bool, batch: bool) -> dict[str
     ]
     if batch:
         for shape, claim in zip(tasks, claims, strict=True):
-            shape["briefing"] = briefing(claim.task, around)
+            shape["briefing"] = _briefing(claim.task, around, material)
     first = claims[0]
     lease = {
         "epoch": first.epoch,
         "lease_token": first.lease_token,
         "lease_expires_in": first.expires_in,
-        "briefing": briefing(first.task, around),
+        "briefing": _briefing(first.task, around, material),
     }
     if bare:
         return {**tasks[0], **lease, **({"tasks": tasks} if batch else {})}
@@ -210,51 +212,15 @@ def _moment(claim: Claim) -> datetime:
     return moment
 
 
-def briefing(task: Task, around: Around) -> dict[str, Any]:
-    """What its holder needs. What people and agents wrote stands under `quoted` alone: it is material, not authority."""
-    path = f"/api/v1/tasks/{task.code}"
+def briefing_of(task: Task) -> dict[str, Any]:
+    """What its holder would be told now. Needs its venture; reads everything else."""
+    around = Around([task])
+    return _briefing(task, around, Material([task], around.prerequisites))
+
+
+def _briefing(task: Task, around: Around, material: Material) -> dict[str, Any]:
     parent = around.parents.get(task.parent_id) if task.parent_id else None
-    return {
-        "task": task.code,
-        "venture": task.venture.slug,
-        "priority": PRIORITIES[task.priority],
-        "deadline": iso(task.deadline),
-        "attempt": task.epoch,
-        "hand_in": "review" if task.review_required or task.venture.review_required else "done",
-        "lease": LEASE_RULE,
-        "report": {
-            "heartbeat": f"POST {path}/heartbeat",
-            "progress": f"POST {path}/progress",
-            "deliver": f"POST {path}/deliverables",
-            "complete": f"POST {path}/complete",
-            "fail": f"POST {path}/fail",
-            "block": f"POST {path}/block",
-            "release": f"POST {path}/release",
-        },
-        "quoted": {
-            "title": task.title,
-            "description": task.description,
-            "success_criteria": [shown_criterion(criterion) for criterion in task.success_criteria],
-            "venture_name": task.venture.name,
-            "repo_url": task.venture.repo_url,
-            "default_branch": task.venture.default_branch,
-            "branch": task.branch,
-            "context_file": task.venture.context_file,
-            "workspace": task.venture.workspace,
-            "parent": {"id": parent[0], "title": parent[1]} if parent else None,
-            "results": [
-                {"id": code, "title": title, "summary": summary, "branch": branch}
-                for code, status, title, summary, branch in around.prerequisites.get(task.pk, ())
-                if status == DONE
-            ],
-        },
-    }
-
-
-LEASE_RULE = (
-    "Send X-Lease-Epoch and X-Lease-Token with every report. Report or send a heartbeat before the lease runs out."
-    " On 409 lease_lost, cancelled or paused: stop working on it."
-)
+    return briefing(task, parent, around.prerequisites.get(task.pk, ()), material)
 
 
 def _number(value: Any) -> float | None:
