@@ -61,6 +61,8 @@ def open_caller() -> Actor:
 
 def note_seen(actor: Actor) -> None:
     roster.note_seen(actor.agent)
+    if actor.key_prefix:
+        keys.note_used(actor.key_prefix)
 
 
 def register() -> None:

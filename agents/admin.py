@@ -48,7 +48,7 @@ class JoinForm(ActionForm):
 
 class KeyRows(ReadOnlyRows):
     model = AgentKey
-    fields = ("prefix", "scopes", "label", "created_by", "created_at", "expires_at", "revoked_at")
+    fields = ("prefix", "scopes", "label", "created_by", "created_at", "expires_at", "revoked_at", "last_used_at")
 
 
 @admin.register(Agent)
@@ -150,7 +150,17 @@ class AgentKeyAdmin(VerbAdmin):
     form = KeyForm
     fields = ("agent", "scopes", "label", "overlap_hours")
     autocomplete_fields = ("agent",)
-    list_display = ("__str__", "agent", "scopes", "label", "created_by", "created_at", "expires_at", "revoked_at")
+    list_display = (
+        "__str__",
+        "agent",
+        "scopes",
+        "label",
+        "created_by",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
+    )
     list_select_related = ("agent",)
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
     search_fields = ("prefix__exact", "agent__slug", "label")
@@ -167,7 +177,17 @@ class AgentKeyAdmin(VerbAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return self.fields
-        return ("agent", "prefix", "scopes", "label", "created_by", "created_at", "expires_at", "revoked_at")
+        return (
+            "agent",
+            "prefix",
+            "scopes",
+            "label",
+            "created_by",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+        )
 
     def make(self, actor: Actor, fields: dict[str, Any]) -> AgentKey:
         key, secret = keys.create(actor, **fields)

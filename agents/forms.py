@@ -9,6 +9,7 @@ from mission_control.actors import SCOPES
 from mission_control.errors import Invalid
 
 NAME, LABEL = 120, 120
+OVERLAPS = {"": "stay", "24": "end in a day", "1": "end in an hour", "0": "end now"}  # hours → what the other keys do
 
 
 def name(fields: Mapping[str, str]) -> str:
@@ -38,3 +39,11 @@ def enrolment(fields: Any) -> dict[str, Any]:
             raise Invalid({name: "Give a whole number."})
         numbers[name] = int(given)
     return {**key(fields), **numbers}
+
+
+def overlap(fields: Any) -> int | None:
+    """For how many hours the agent's other keys go on when this one takes their place; None: it does not."""
+    given = fields.get("overlap_hours", "")
+    if given not in OVERLAPS:
+        raise Invalid({"overlap_hours": f"One of {', '.join(filter(None, OVERLAPS))}, or nothing."})
+    return int(given) if given else None

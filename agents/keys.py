@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from functools import cache
 
-from django.db import connection, models
+from django.db import OperationalError, connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -20,6 +21,8 @@ from mission_control.errors import Invalid, NotAllowed, NotThere
 
 PREFIX = "mc_"
 PREFIX_LENGTH = 8
+LIVE = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=Now()))
+USED_EVERY_SECONDS = 60  # last_used_at is written at most this often by each process
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
@@ -91,6 +94,27 @@ def actor_for(key: AgentKey) -> Actor:
     return Actor("agent", agent.slug, abilities, agent=agent, key_prefix=key.prefix)
 
 
+_noted: dict[str, float] = {}  # prefix → when this process wrote it last
+
+
+def note_used(prefix: str) -> None:
+    """Somebody called with this key. Outside the verb's transaction; a database without time for it is left alone."""
+    moment = time.monotonic()
+    if moment - _noted.get(prefix, -USED_EVERY_SECONDS) < USED_EVERY_SECONDS:
+        return
+    _noted[prefix] = moment
+    try:
+        _write_used(prefix)
+    except (log.Busy, OperationalError):
+        del _noted[prefix]
+
+
+@log.verb
+def _write_used(prefix: str) -> None:
+    """Records nothing: it is a sign of life."""
+    AgentKey.objects.filter(prefix=prefix).update(last_used_at=Now())
+
+
 def live_prefixes(prefixes: Collection[str]) -> set[str]:
     """Those of the keys that opened streams which are still good. One statement."""
     return set(_live().filter(prefix__in=prefixes).values_list("prefix", flat=True))
@@ -121,6 +145,4 @@ def _read_live_sql(vendor: str) -> str:
 
 
 def _live() -> models.QuerySet[AgentKey]:
-    return AgentKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None).select_related(
-        "agent"
-    )
+    return AgentKey.objects.filter(LIVE).select_related("agent")

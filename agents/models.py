@@ -72,6 +72,7 @@ class AgentKey(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True, blank=True)  # rotation: the old key overlaps until then
     revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)  # to the minute, see keys.note_used
 
     class Meta:
         ordering = ["-id"]

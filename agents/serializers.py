@@ -285,13 +285,14 @@ class KeyOut(Answer):
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute.")
 
     @classmethod
     def shape(cls, thing: AgentKey, call: Any) -> dict[str, Any]:
         return {
             "prefix": thing.prefix, "scopes": thing.scopes, "label": thing.label, "created_by": thing.created_by,
             "created_at": iso(thing.created_at), "expires_at": iso(thing.expires_at),
-            "revoked_at": iso(thing.revoked_at),
+            "revoked_at": iso(thing.revoked_at), "last_used_at": iso(thing.last_used_at),
         }  # fmt: skip
 
 

@@ -14,6 +14,8 @@ page_urls: list[URLPattern] = [
     path("agents/<slug:slug>/part", views.agent_part),
     path("agents/<slug:slug>/keys", views.create_key),
     path("agents/<slug:slug>/keys/<slug:prefix>/revoke", views.revoke_key),
+    path("settings/keys", views.all_keys),
+    path("settings/keys/<slug:slug>/<slug:prefix>/revoke", views.revoke_one),
     path("connect", views.connect),
     path("connect/enrolments", views.enrolments),
     path("connect/enrolments/<slug:prefix>/revoke", views.revoke_enrolment),

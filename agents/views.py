@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import F
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
@@ -12,11 +13,15 @@ from agents.faces import face_at_work
 from agents.models import Agent, AgentKey, EnrolmentToken
 from mission_control import log, onboarding, strict_json
 from mission_control.figures import compact
+from mission_control.models import Webhook
 from mission_control.onboarding_views import address_of
-from mission_control.views import PageRequest, page
+from mission_control.views import PageRequest, is_part, page
+from ventures import ledger
+from ventures.ledger import Spent
 
 SESSIONS = 30
 TOKENS = 50
+MOST_KEYS, OVER_KEYS = 300, 30
 SCOPE_WORDS = {
     "work": "claim tasks and report on them",
     "orchestrate": "create, sort and assign tasks, register sub-agents",
@@ -51,6 +56,9 @@ def _about(request: PageRequest, shown: Agent) -> dict[str, Any]:
         "face": face_at_work(shown, held, log.now()),
         "held": held,
         "tokens": compact(shown.tokens_used),
+        "today": ledger.today().get(shown.slug, Spent()),
+        "joined": list(shown.ventures.order_by("name")[:50]),
+        "hook": Webhook.objects.filter(agent=shown.slug).first(),
         "sessions": [
             (session, compact(session.tokens))
             for session in shown.sessions.select_related("task").order_by("-id")[:SESSIONS]
@@ -60,7 +68,13 @@ def _about(request: PageRequest, shown: Agent) -> dict[str, Any]:
 
 
 def _keys(request: PageRequest, shown: Agent) -> dict[str, Any]:
-    return {"agent": shown, "keys": shown.keys.all()[:50], "scopes": _scopes(request), "moment": log.now()}
+    return {
+        "agent": shown,
+        "keys": shown.keys.all()[:50],
+        "scopes": _scopes(request),
+        "overlaps": forms.OVERLAPS.items(),
+        "moment": log.now(),
+    }
 
 
 def _scopes(request: PageRequest) -> list[tuple[str, str]]:
@@ -75,7 +89,9 @@ def _scopes(request: PageRequest) -> list[tuple[str, str]]:
 def create_key(request: PageRequest, slug: str) -> HttpResponse:
     """The keys with the new one's secret, which is shown this once."""
     shown = roster.by_slug(slug)
-    key, secret = keys.create(request.actor, shown, **forms.key(request.POST))
+    key, secret = keys.create(
+        request.actor, shown, **forms.key(request.POST), overlap_hours=forms.overlap(request.POST)
+    )
     return _once(request, "agents/_keys.html", {**_keys(request, shown), "made": key, "secret": secret})
 
 
@@ -84,6 +100,27 @@ def revoke_key(request: PageRequest, slug: str, prefix: str) -> HttpResponse:
     shown = roster.by_slug(slug)
     keys.revoke(request.actor, shown, prefix)
     return render(request, "agents/_keys.html", _keys(request, shown))
+
+
+@page(needs="operate")
+def all_keys(request: PageRequest) -> HttpResponse:
+    """Of every agent: live ones first, those that were used last on top."""
+    template = "agents/_all_keys.html" if is_part(request) else "agents/all_keys.html"
+    return render(request, template, _all_keys())
+
+
+@page("POST", needs="operate")
+def revoke_one(request: PageRequest, slug: str, prefix: str) -> HttpResponse:
+    """From the list of all."""
+    keys.revoke(request.actor, roster.by_slug(slug), prefix)
+    return render(request, "agents/_all_keys.html", _all_keys())
+
+
+def _all_keys() -> dict[str, Any]:
+    found = AgentKey.objects.select_related("agent")
+    live = found.filter(keys.LIVE).order_by(F("last_used_at").desc(nulls_last=True), "-id")[: MOST_KEYS + 1]
+    over = found.exclude(keys.LIVE).order_by("-id")[:OVER_KEYS]
+    return {"live": live[:MOST_KEYS], "over": over, "is_cut": len(live) > MOST_KEYS, "most": MOST_KEYS}
 
 
 # ── connect ─────────────────────────────────────────────────────────────────────────────────────────────────────────

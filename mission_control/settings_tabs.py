@@ -21,6 +21,7 @@ TABS = (
     Tab("/account", "Your account", "i-person"),
     Tab("/settings/notifications", "Notifications", "i-bell"),
     Tab("/settings/users", "Users", "i-people", "admin"),
+    Tab("/settings/keys", "API keys", "i-key", "operate"),
     Tab("/settings/webhooks", "Webhooks", "i-link", "operate"),
     Tab("/settings/circuits", "Loop breaker", "i-alert", "operate"),
 )

@@ -19,6 +19,8 @@ from tasks.board import iso
 from tasks.inbox import COUNTED, waiting
 from tasks.models import Session, Task
 from tasks.vocabulary import IN_PROGRESS, OPEN
+from ventures import ledger
+from ventures.ledger import Spent
 from ventures.models import Venture
 
 AGENTS_SHOWN = 40  # in the rail; the agents page shows all
@@ -102,6 +104,12 @@ class Shell:
             for agent in Agent.objects.all()
         ]
         return sorted(lines, key=lambda line: (RANK.get(line.face.state, 9), line.agent.name.lower()))
+
+    @cached_property
+    def agents_today(self) -> list[tuple[AgentLine, str]]:
+        """Every agent with the tokens and the cost of today."""
+        today = ledger.today()
+        return [(line, today.get(line.agent.slug, Spent()).figures) for line in self.agents_all]
 
     @property
     def agents(self) -> list[AgentLine]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db import IntegrityError, connection
+from django.db.models import Sum
 
 from mission_control import log, sql
 from mission_control.actors import Actor
 from mission_control.errors import Invalid, NotAllowed, Refused
+from mission_control.figures import compact, dollars
 from ventures.models import LedgerEntry, Venture
 
 _NOW = {"postgresql": "now()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"}
@@ -28,6 +30,12 @@ class Spent:
     @property
     def tokens(self) -> int:
         return self.tokens_in + self.tokens_out
+
+    @property
+    def figures(self) -> str:
+        """`18.2k tokens · $0.42`, for a screen; nothing when nothing was spent."""
+        money = dollars(self.amount_micro_usd) if self.amount_micro_usd else ""
+        return " · ".join(filter(None, [f"{compact(self.tokens)} tokens" if self.tokens else "", money]))
 
     def __bool__(self) -> bool:
         return bool(self.amount_micro_usd or self.tokens)
@@ -116,6 +124,14 @@ def adjust(
         data={"kind": "adjustment", "amount_micro_usd": amount_micro_usd},
     )  # fmt: skip
     return entry
+
+
+def today() -> dict[str, Spent]:
+    """`{agent's slug: what was booked for it}` since midnight UTC, by one statement."""
+    midnight = log.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    rows = LedgerEntry.objects.filter(at__gte=midnight, kind="cost").exclude(agent="").order_by().values_list("agent")
+    sums = rows.annotate(Sum("amount_micro_usd"), Sum("tokens_in"), Sum("tokens_out"))
+    return {agent: Spent(amount, tokens_in, tokens_out) for agent, amount, tokens_in, tokens_out in sums}
 
 
 def difference(total: Spent, *, task: str, agent: str, attempt: int) -> Spent:

@@ -74,6 +74,7 @@ def shoot(page: Page, server: Server, to: Path, look: str) -> None:
         "agents": "/agents",
         "ventures": "/ventures",
         "connect": "/connect",
+        "keys": "/settings/keys",
         "webhooks": "/settings/webhooks",
         "loop-breaker": "/settings/circuits",
         "account": "/account",
