@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -124,23 +125,35 @@ def tell(stopping: Callable[[], bool] = lambda: False, seconds: float = 20) -> t
     until = time.monotonic() + seconds
     arrived = failed = 0
     flying: dict[Future[None], Message] = {}
-    threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="tell")
-    try:
-        while True:
-            if time.monotonic() < until and not stopping():
-                make_from_notifications()
-                for message in take(MOST_AT_ONCE - len(flying)):
-                    flying[threads.submit(send, message)] = message
-            if not flying:
-                return arrived, failed
-            ended = wait(flying, STOP_SECONDS if stopping() else LOOK_SECONDS, return_when=FIRST_COMPLETED).done
-            for future in ended:
-                good = _note_outcome(flying.pop(future), future)
-                arrived, failed = arrived + good, failed + (not good)
-            if stopping() and not ended:
-                return arrived, failed
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+    while True:
+        if time.monotonic() < until and not stopping():
+            make_from_notifications()
+            for message in take(MOST_AT_ONCE - len(flying)):
+                flying[_begin(message)] = message
+        if not flying:
+            return arrived, failed
+        ended = wait(flying, STOP_SECONDS if stopping() else LOOK_SECONDS, return_when=FIRST_COMPLETED).done
+        for future in ended:
+            good = _note_outcome(flying.pop(future), future)
+            arrived, failed = arrived + good, failed + (not good)
+        if stopping() and not ended:
+            return arrived, failed
+
+
+def _begin(message: Message) -> Future[None]:
+    """In a thread that does not keep the process from ending, as those of an executor would."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            send(message)
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, name="tell", daemon=True).start()
+    return future
 
 
 def take(most: int) -> list[Message]:

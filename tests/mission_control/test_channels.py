@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import threading
+import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.test import Client
 
-from mission_control import announcing, channels, log, notifications, web_push
+from mission_control import announcing, channels, log, notifications, web_push, webhooks
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.models import Activity, Channel, Notification, Posting, TellingTimes
 from mission_control.web_push import written
@@ -341,10 +342,34 @@ def test_times_are_chosen_and_read_over_the_api(operator, api_of):
     assert api.patch("/notifications/schedule", chosen).status_code == 200
     shown = api.get("/notifications/schedule").json()["schedule"]
     assert chosen.items() <= shown.items()
-    assert "budget" not in shown["reasons"] and "assigned" not in shown["reasons"]
+    assert "review" in shown["reasons"] and "assigned" not in shown["reasons"]
     cleared = api.patch("/notifications/schedule", {"quiet_from": None, "quiet_until": None}).json()["schedule"]
     assert (cleared["quiet_from"], cleared["quiet_until"], cleared["digest"]) == (None, None, "hourly")
     assert len(api.get("/notifications/push-key").json()["public_key"]) == 87
+
+
+def test_people_are_asked_about_budgets_as_soon_as_something_reports_on_them(monkeypatch):
+    monkeypatch.setattr(webhooks, "known_kinds", ("task.created",))
+    assert "budget" not in channels.reasons()
+    monkeypatch.setattr(webhooks, "known_kinds", ("task.created", "budget.warned"))
+    assert "budget" in channels.reasons() and "budget" in channels.usual()
+
+
+def test_a_stop_does_not_wait_for_a_slow_service(operator, chat):
+    gate, asked = threading.Event(), threading.Event()
+
+    def slow(handler) -> None:
+        asked.set()
+        gate.wait(10)
+        answering(200)(handler)
+
+    chat.says = slow
+    ask()
+    began = time.monotonic()
+    assert announcing.tell(asked.is_set, seconds=10) == (0, 0)
+    assert time.monotonic() - began < announcing.STOP_SECONDS + 3
+    assert Channel.objects.get().held_until
+    gate.set()
 
 
 # ── the page ────────────────────────────────────────────────────────────────────────────────────────────────────────
