@@ -8,7 +8,7 @@ from django.contrib.auth import update_session_auth_hash
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
-from mission_control import people
+from mission_control import people, required_step
 from mission_control.views import PageRequest, page
 
 
@@ -24,6 +24,15 @@ def account(request: PageRequest) -> HttpResponse:
         "codes_left": len(codes[0].wrap().get_unused_codes()) if codes else 0,
     }
     return render(request, "mission_control/account.html", context)
+
+
+@page()
+def add_second_step(request: PageRequest) -> HttpResponse:
+    """What a person without a second step sees instead of everything else where one is required."""
+    assert request.actor.user
+    if not required_step.missing({request.actor.user.pk}):
+        return redirect("/")
+    return render(request, "mission_control/add_second_step.html")
 
 
 @page("POST")

@@ -51,6 +51,7 @@ class Fleet(models.Model):
     frozen_at = models.DateTimeField(null=True, blank=True)
     frozen_by = models.CharField(max_length=200, blank=True)
     frozen_reason = models.CharField(max_length=500, blank=True)
+    second_step_required = models.BooleanField(default=False, db_default=False)  # of everybody who signs in
 
     class Meta:
         verbose_name_plural = "fleet"

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 
-from mission_control import invitations, log, people
+from mission_control import invitations, log, people, required_step
 from mission_control.errors import Invalid
 from mission_control.forms import InviteForm
 from mission_control.models import Invitation, User
@@ -105,6 +105,13 @@ def remove_second_step(request: PageRequest, number: int) -> HttpResponse:
     return _list(request)
 
 
+@page("POST", needs="admin")
+def require_second_step(request: PageRequest) -> HttpResponse:
+    """Of everybody, with `required=1`; who has none is asked to add it at the next click."""
+    required_step.change(request.actor, request.POST.get("required") == "1")
+    return redirect("/settings/users")
+
+
 @never_cache
 def welcome(request: HttpRequest, token: str) -> HttpResponse:
     """The page behind a one-time link: it sets the password and goes on to the login, which may want a second step."""
@@ -145,5 +152,6 @@ def _listed(request: PageRequest) -> dict[str, object]:
             Member(user, sorted(steps.get(user.pk, [])), links.get(user.pk), user.pk == request.user.pk)
             for user in User.objects.order_by("-is_active", "username")
         ],
+        "step_required": required_step.is_required(),
         "roles": [(role, label, ROLE_WORDS[role]) for role, label in User.ROLES],
     }

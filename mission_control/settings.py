@@ -93,6 +93,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "mission_control.middleware.SecondStepMiddleware",
     "mission_control.middleware.RefusalMiddleware",
 ]
 ROOT_URLCONF = "mission_control.urls"

@@ -36,6 +36,7 @@ from ventures.urls import api_urls as venture_calls
 # The pages of people. Nobody signs up, and there is no mail: of allauth only these are reachable.
 account_pages: list[URLPattern] = [
     path("account", account_views.account, name="mfa_index"),
+    path("account/second-step", account_views.add_second_step),
     path("account/sign-out-everywhere", account_views.sign_out_everywhere),
     path("account/login", account.login, name="account_login"),
     path("account/login/second-step", second_step.authenticate, name="mfa_authenticate"),
@@ -80,6 +81,7 @@ settings_pages: list[URLPattern] = [
     path("manifest.webmanifest", channels_views.manifest),
     path("settings/users", people_views.users),
     path("settings/users/list", people_views.list_part),
+    path("settings/users/second-step", people_views.require_second_step),
     path("settings/users/invite", people_views.invite),
     path("settings/users/<int:number>/link", people_views.renew_link),
     path("settings/users/<int:number>/second-step/remove", people_views.remove_second_step),

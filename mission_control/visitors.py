@@ -1,7 +1,8 @@
 """Who stands behind an open stream, and whether they still may: key, session cookie or ticket. Not: what they see.
 
 A stream lives for hours, so what opened it is asked again every few seconds: a revoked key, a logged-out or
-deactivated account ends it. The app that knows agents stands to the right: it fills the two hooks when it is ready.
+deactivated account ends it, and so does a second step that is required and missing. The app that knows agents stands to
+the right: it fills the two hooks when it is ready.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
 from django.utils.http import is_same_domain
 
-from mission_control import callers, tickets
+from mission_control import callers, required_step, tickets
 from mission_control.actors import Actor, person
 from mission_control.callers import Unknown
 from mission_control.errors import NotAllowed, Refused
@@ -66,7 +67,7 @@ def admit(
 
 
 def gone(visitors: Collection[Visitor]) -> set[Visitor]:
-    """Those whose key, session or account has ended. Three statements for any number of them."""
+    """Those whose key, session or account has ended. A few statements for any number of them."""
     prefixes = {v.actor.key_prefix for v in visitors if v.actor.key_prefix}
     live = live_prefixes(prefixes) if prefixes else set()
     names = {v.actor.name for v in visitors if v.actor.is_person}
@@ -78,6 +79,7 @@ def gone(visitors: Collection[Visitor]) -> set[Visitor]:
         else ()
     )
     hashes: dict[str, str] = {name: user.get_session_auth_hash() for name, user in users.items()} if keys else {}
+    missing = required_step.missing({user.pk for user in users.values()}) if keys else set()
     ended = set()
     for visitor in visitors:
         actor = visitor.actor
@@ -85,6 +87,7 @@ def gone(visitors: Collection[Visitor]) -> set[Visitor]:
             here = actor.name in users
             if here and visitor.session_key:
                 here = visitor.session_key in sessions and hashes[actor.name] == visitor.auth_hash
+                here = here and users[actor.name].pk not in missing
         else:
             here = not actor.key_prefix or actor.key_prefix in live
         if not here:
@@ -112,6 +115,8 @@ def _by_cookie(key: str) -> Visitor:
     user: Any = auth.get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]  # it reads nothing else
     if not user.is_authenticated:
         raise Unknown("You are signed out. Log in again.")
+    if required_step.missing({user.pk}):
+        raise required_step.refusal()
     return Visitor(person(user), key, session.get(auth.HASH_SESSION_KEY, ""))
 
 

@@ -110,7 +110,7 @@ def test_a_passkey_is_added_signs_in_alone_and_after_the_password_and_is_removed
     assert ["webauthn" in str(data) for (data,) in visitor.server.rows(logins)] == [False, True, True]
 
 
-def test_an_app_is_added_asked_for_and_a_recovery_code_stands_in_on_a_phone_in_both_themes(visitor: Visitor):
+def test_an_app_is_added_asked_for_required_and_a_recovery_code_stands_in_on_a_phone_in_both_themes(visitor: Visitor):
     page = visitor.page
     page.set_viewport_size({"width": 360, "height": 780})
 
@@ -145,3 +145,18 @@ def test_an_app_is_added_asked_for_and_a_recovery_code_stands_in_on_a_phone_in_b
     page.locator("#id_code").fill(recovery)
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("button", name="Account of oscar")).to_be_visible()
+
+    visitor.sign_out()
+    visitor.sign_in("olivia")
+    fits("/settings/users")
+    page.get_by_role("button", name="Require it").click()
+    expect(page.locator("h1")).to_have_text("Add a second step")  # olivia has none herself
+    fits("/account/second-step")
+    page.goto(visitor.url + "/agents")
+    expect(page).to_have_url(visitor.url + "/account/second-step")
+    page.get_by_role("link", name="Add an authenticator app").click()
+    visitor.prove()
+    page.locator("#id_code").fill(code_of(page.locator("#authenticator_secret").inner_text()))
+    page.get_by_role("button", name="Add").click()
+    page.get_by_role("link", name="I have kept them").click()
+    expect(page.locator("h1")).to_have_text("Your account")

@@ -59,7 +59,7 @@ def test_a_wrong_password_is_refused_and_the_way_back_is_kept(browser: Browser, 
     page.locator("#id_login").fill("olivia")
     page.locator("#id_password").fill("not it")
     page.get_by_role("button", name="Sign in", exact=True).click()
-    expect(page.locator(".field__error")).to_be_visible()
+    expect(page.locator(".field__error:visible")).to_contain_text("not correct")
     page.locator("#id_password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page).to_have_url(f"{server.url}/agents/ada")
