@@ -121,7 +121,7 @@ def _parameters(made: Any) -> list[OpenApiParameter]:
         for param in made.query.params
     ]
     header: Literal["header"] = "header"
-    if made.method == "POST" and made.needs is not None and made.raw is None:
+    if made.method == "POST" and made.raw is None:
         about = "The same key and body again give the same answer, for 24 h."
         shape = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         told.append(OpenApiParameter("Idempotency-Key", shape, header, description=about))

@@ -72,7 +72,12 @@ def of_assignees(line: Activity) -> Iterable[tuple[Recipient, str]]:
 
 
 def of_the_team(line: Activity) -> Iterable[tuple[Recipient, str]]:
-    """Those who take part hear a checkpoint, a finding, and that what held the task up is done."""
+    """Those who take part hear a checkpoint, a finding, and that what held the task up is done.
+
+    Who was taken in, or out, by somebody else hears of that.
+    """
+    if line.kind in ("participant.joined", "participant.left"):
+        return [(("agent", line.agent), "team")]
     if line.kind in ("checkpoint.posted", "finding.shared"):
         return [(("agent", slug), "team") for slug in line.data.get("participants", [])]
     if line.kind == "task.unblocked":

@@ -150,6 +150,13 @@ def test_every_call_stands_in_the_table():
     assert len(listed) > 90
 
 
+def test_every_post_is_repeated_in_a_test():
+    from tests.test_repeating import CASES  # it takes the addresses from here
+
+    posts = {route.address for route in ROUTES if route.method == "POST"}
+    assert posts == set(CASES), "a POST needs a line in tests/test_repeating.py"
+
+
 @pytest.fixture
 def cast(operator, admin, viewer, ada, lead, orchestrator, api_of, stranger) -> dict[str, Api]:
     from agents import roster

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agents.acting import act_for
 from mission_control import log, notifications
 from mission_control.actors import person, system
 from mission_control.models import Activity, Notification, User, Watermark
@@ -83,6 +84,16 @@ def test_what_waited_is_told_to_its_assignee_and_to_those_who_take_part(operator
         ("bob", "unblocked", "task.unblocked", second.code) for line in Activity.objects.filter(kind="task.unblocked")
         if (line.actor_type, line.actor) != ("agent", "bob")
     }  # fmt: skip
+
+
+def test_who_is_taken_in_or_out_by_somebody_else_hears_of_it(work, operator, ada, bob):
+    code = work.task.code
+    collaboration.join(ada, code)
+    assert told() == [], "it did that itself"
+    collaboration.join(act_for(operator, "bob"), code, "reviewer")
+    assert told() == [("bob", "team", "participant.joined", code)]
+    collaboration.leave(act_for(operator, "bob"), code)
+    assert told() == [("bob", "team", "participant.left", code)]
 
 
 def test_a_checkpoint_reaches_the_others_who_take_part(work, ada, bob):
