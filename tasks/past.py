@@ -37,11 +37,12 @@ FIELDS = ("title", "priority", "assignee", "tags", "deadline")
 TELLING = ("task.created", "task.updated", "task.moved")  # the kinds whose data holds fields before and after
 WORKED = (IN_PROGRESS, REVIEW, DONE)
 
-# One pass over the lines up to the moment; what was pruned stands as the prune left it.
+# One pass over the lines up to the moment; what was pruned stands as the prune left it. A line that outlasted the prune
+# tells nothing here: those that came after it may be gone.
 _HELD = """
 WITH latest AS (
     SELECT task, MAX(seq) AS seq FROM mission_control_activity
-     WHERE seq <= %s AND task <> '' AND (status_from <> '' OR status_to <> '') GROUP BY task
+     WHERE seq BETWEEN %s AND %s AND task <> '' AND (status_from <> '' OR status_to <> '') GROUP BY task
 ), held AS (
     SELECT a.task, a.status_to AS status, a.venture, a.seq
       FROM latest JOIN mission_control_activity a ON a.seq = latest.seq WHERE a.status_to <> ''
@@ -74,8 +75,7 @@ class Past:
     def __init__(self, seq: int, venture: str = "") -> None:
         """`seq` is brought within what the log still holds."""
         self.head = log.head()
-        first = Activity.objects.order_by("seq").values_list("seq", flat=True).first() or 0
-        self.first = min(first, self.head)
+        self.first = min(log.first(), self.head)
         self.seq = max(self.first, min(seq, self.head))
         self.names, self.slug = Names(), venture
 
@@ -105,7 +105,7 @@ class Past:
     @cached_property
     def columns(self) -> list[Column]:
         """Each with its true count and its latest cards."""
-        rows = sql.rows(_HELD, [self.seq, self.slug, self.slug, PAGE])
+        rows = sql.rows(_HELD, [self.first, self.seq, self.slug, self.slug, PAGE])
         counts = {status: int(n) for _, status, _, _, n in rows}
         self._cards = self._drawn([Stand(code, status, venture, seq) for code, status, venture, seq, _ in rows])
         shown = []
@@ -128,7 +128,7 @@ class Past:
 
     def _fields(self, codes: list[str]) -> dict[str, dict[str, Any]]:
         """FIELDS of each task as of this moment: from its beginning forwards, else from today backwards."""
-        told = Activity.objects.filter(task__in=codes, kind__in=TELLING)
+        told = Activity.objects.filter(task__in=codes, kind__in=TELLING, seq__gte=self.first)
         known: dict[str, dict[str, Any]] = {}
         for code, kind, title, data in (
             told.filter(seq__lte=self.seq).order_by("seq").values_list("task", "kind", "title", "data")
@@ -151,7 +151,9 @@ class Past:
     def _progress(self, codes: list[str]) -> dict[str, dict[str, Any]]:
         """The last word on how far each had come under the claim it was in."""
         lines = Activity.objects.filter(
-            task__in=codes, seq__lte=self.seq, kind__in=("task.progressed", "task.claimed", "task.started")
+            task__in=codes,
+            seq__range=(self.first, self.seq),
+            kind__in=("task.progressed", "task.claimed", "task.started"),
         )
         found: dict[str, dict[str, Any]] = {}
         for code, kind, message, data in lines.order_by("seq").values_list("task", "kind", "message", "data"):
@@ -217,10 +219,7 @@ def _reason(status: str, told: Activity | None) -> tuple[str, str]:
 def line_at(moment: datetime) -> int:
     """The number of the last line that was written by then, 0 when none was. A search by halves: numbers are dense, and
     times never go back from one to the next."""
-    first = Activity.objects.order_by("seq").values_list("seq", flat=True).first()
-    if first is None:
-        return 0
-    low, high = first - 1, log.head()
+    low, high = log.first() - 1, log.head()
     while low < high:
         middle = (low + high + 1) // 2
         at = Activity.objects.filter(seq=middle).values_list("at", flat=True).first()
