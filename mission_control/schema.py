@@ -74,7 +74,9 @@ def _request(made: Any) -> Any:
 
 
 def _responses(made: Any) -> dict[Any, Any]:
-    told: dict[Any, Any] = {(made.status, made.media) if made.media else made.status: _answer(made)}
+    told: dict[Any, Any] = {
+        (made.status, media) if media else made.status: _answer(made) for media in made.media.split(", ")
+    }
     if made.media and made.gives:
         told = {(made.status, "application/json"): _answer(made), (made.status, made.media): OpenApiTypes.STR}
     for status, about in made.also.items():

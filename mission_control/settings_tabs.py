@@ -24,6 +24,7 @@ TABS = (
     Tab("/settings/keys", "API keys", "i-key", "operate"),
     Tab("/settings/webhooks", "Webhooks", "i-link", "operate"),
     Tab("/settings/circuits", "Loop breaker", "i-alert", "operate"),
+    Tab("/settings/data", "Data", "i-download", "operate"),
 )
 
 

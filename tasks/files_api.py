@@ -1,4 +1,4 @@
-"""The calls that give a task as files: context, progress, notes, archive. Not: their formats (task_files.py)."""
+"""The calls that give tasks as files: all in one; of one its context, progress, notes, archive. Not: their formats (task_files.py)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,39 @@ from drf_spectacular.types import OpenApiTypes
 
 from mission_control import log
 from mission_control.endpoints import NOTHING_LOADS, Call, endpoint
-from tasks import collaboration, task_files
+from mission_control.query import Param, Query, line, one_of, several
+from tasks import collaboration, exporting, task_files, vocabulary
 from tasks.models import Task
 from tasks.transitions import visible
 
 KEPT_IN_MEMORY = 5_000_000
+EXPORTED = Query(
+    Param("format", one_of(*exporting.FORMATS), "json unless said otherwise.", {"type": "string", "enum": list(exporting.FORMATS)}),
+    Param("venture", line(60), "The slug of one venture."),
+    Param("status", several(vocabulary.status_named), "Statuses, with commas."),
+)  # fmt: skip
+
+
+@endpoint(
+    "GET", raw=OpenApiTypes.ANY, media=", ".join(exporting.FORMATS.values()), query=EXPORTED, title="Export the tasks"
+)
+def export(call: Call) -> HttpResponseBase:
+    """All tasks that the caller sees as one file, oldest first, in the columns that an import reads."""
+    kind = call.query.get("format", "json")
+    tasks = exporting.chosen(call.actor, venture=call.query.get("venture", ""), statuses=call.query.get("status", ()))
+    file = tempfile.SpooledTemporaryFile(max_size=KEPT_IN_MEMORY)  # noqa: SIM115  # the response closes it
+    try:
+        for piece in exporting.written(kind, tasks):
+            file.write(piece.encode())
+    except BaseException:
+        file.close()
+        raise
+    size = file.tell()
+    file.seek(0)
+    media = exporting.FORMATS[kind]
+    response = FileResponse(file, content_type=media if kind == "json" else f"{media}; charset=utf-8")
+    response["Content-Length"] = str(size)
+    return _closed(response, f"tasks.{exporting.ENDINGS[kind]}")
 
 
 @endpoint("GET", raw=OpenApiTypes.OBJECT, media="application/yaml", title="Read the shared context as YAML")

@@ -11,6 +11,7 @@ from tasks import (
     approval_api,
     audit_api,
     briefing_api,
+    data_views,
     feedback_api,
     files_api,
     inbox_views,
@@ -43,6 +44,8 @@ page_urls: list[URLPattern] = [
     path("rail", views.rail),
     path("palette", views.palette),
     path("sessions", session_views.sessions),
+    path("settings/data", data_views.data),
+    path("settings/data/import", data_views.bring_in),
     path("styleguide", styleguide_views.styleguide),
     path("inbox", inbox_views.inbox),
     path("inbox/<slug:code>/<slug:name>", inbox_views.act),
@@ -74,6 +77,7 @@ session = resource(api.read_session, api.change_session, api.end_session)
 log = resource(api.list_activities, api.log_activity)
 api_urls: list[URLPattern] = [
     path("tasks", resource(api.list_tasks, api.create_tasks, api.change_task_by_id, api.delete_task_by_id)),
+    path("tasks/export", resource(files_api.export)),
     path("tasks/claim", resource(api.claim)),
     path("tasks/complete", resource(api.complete_by_id)),
     path("tasks/ready-for-work", resource(api.ready_for_work_by_get, api.ready_for_work)),

@@ -31,7 +31,7 @@ KNOWN = READERS | {"pending"}
 # (method, address) → who gets past the door: answered by anything but 401 and 403 (and, for the rest, with those).
 # A verb may still refuse what it is asked to do; the bodies below are empty, and the task is nobody's.
 WHO: dict[tuple[str, str], set[str]] = {
-    ("GET", "tasks"): READERS, ("POST", "tasks"): CREATORS, ("PATCH", "tasks"): WORKERS, ("DELETE", "tasks"): WORKERS,
+    ("GET", "tasks/export"): READERS, ("GET", "tasks"): READERS, ("POST", "tasks"): CREATORS, ("PATCH", "tasks"): WORKERS, ("DELETE", "tasks"): WORKERS,
     ("POST", "tasks/claim"): AGENTS, ("POST", "tasks/complete"): WORKERS,
     ("GET", "tasks/ready-for-work"): AGENTS, ("POST", "tasks/ready-for-work"): AGENTS,
     ("GET", "tasks/pending"): AGENTS, ("GET", "tasks/listen"): AGENTS,

@@ -76,6 +76,7 @@ def shoot(page: Page, server: Server, to: Path, look: str) -> None:
         "connect": "/connect",
         "keys": "/settings/keys",
         "webhooks": "/settings/webhooks",
+        "data": "/settings/data",
         "loop-breaker": "/settings/circuits",
         "account": "/account",
         "users": "/settings/users",
