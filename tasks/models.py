@@ -23,6 +23,7 @@ from tasks import (
     collaboration_models,  # noqa: F401  # Django knows the models that this module has loaded
     origin_models,  # noqa: F401
     search,
+    telemetry_models,  # noqa: F401
     vocabulary,
 )
 from tasks.vocabulary import ASSIGNED, BLOCKED, IN_PROGRESS, INBOX, OPEN, READY

@@ -147,5 +147,5 @@ KINDS = (
     "fleet.thawed", "fleet.changed", "fleet.restored", "fleet.moved", "log.pruned", "user.created", "user.changed", "user.deleted",
     "webhook.created", "webhook.changed", "webhook.deleted", "webhook.disabled", "webhook.redelivered",
     "circuit.opened", "circuit.reset", "enrolment.created", "enrolment.revoked",
-    "channel.added", "channel.changed", "channel.removed",
+    "channel.added", "channel.changed", "channel.removed", "usage.unmatched",
 )  # fmt: skip

@@ -71,7 +71,7 @@ WHO: dict[tuple[str, str], set[str]] = {
     ("GET", "tasks/{code}/context/{key}"): READERS, ("DELETE", "tasks/{code}/context/{key}"): WORKERS,
     ("GET", "tasks/{code}/notes"): READERS, ("POST", "tasks/{code}/notes"): WORKERS,
     **{("GET", f"tasks/{{code}}/{name}"): READERS for name in ("context.yaml", "progress.jsonl", "notes.md", "archive.tar.gz")},
-    ("POST", "tasks/{code}/usage"): WORKERS, ("POST", "usage"): WORKERS,
+    ("POST", "tasks/{code}/usage"): WORKERS, ("POST", "usage"): WORKERS, ("GET", "usage/unmatched"): OPERATORS,
     ("GET", "sessions"): READERS, ("POST", "sessions"): WORKERS, ("POST", "openclaw/sessions"): WORKERS,
     ("GET", "sessions/{key}"): READERS, ("PATCH", "sessions/{key}"): WORKERS,
     ("DELETE", "sessions/{key}"): WORKERS,
