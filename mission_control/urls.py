@@ -28,7 +28,7 @@ from mission_control import (
     webhook_views,
     webhooks_api,
 )
-from tasks import otlp_api
+from tasks import a2a_api, otlp_api
 from tasks.mcp_api import mcp
 from tasks.urls import api_urls as task_calls
 from tasks.urls import page_urls as task_pages
@@ -155,6 +155,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("skill.json", onboarding_views.skill_json),
     path("guide.md", onboarding_views.guide),
     path("mcp", mcp),
+    path("a2a", a2a_api.a2a),
+    path(".well-known/agent-card.json", a2a_api.card),
     path("v1/metrics", otlp_api.metrics),
     path("v1/logs", otlp_api.logs),
     path("api/schema", api.Schema.as_view(), name="schema"),
