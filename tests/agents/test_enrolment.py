@@ -89,7 +89,7 @@ def test_who_makes_and_revokes_tokens(operator, admin, viewer, ada, api_of):
     assert kinds == ["enrolment.created", "enrolment.revoked"]
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_two_at_once_share_one_use():
     _, secret = enrolment.create(DIRECTOR)
     came, start = [], threading.Barrier(4)

@@ -188,7 +188,7 @@ def test_no_value_breaks_it(agent, task, session, model, name, value, at):
     assert answer.status_code in (200, 400), answer.content
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_the_same_report_twice_at_once_is_booked_once(ada, api_of, venture):
     task, agent = a_task(venture=venture), api_of(ada)
     body, start, codes = a_report(task.code, a_point(100, 2)), threading.Barrier(4), []
