@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q, TextField
+from django.db.models import Q, Sum, TextField
 from django.db.models.functions import Cast
 
 from agents.faces import Face, face, letter_of
@@ -280,6 +280,12 @@ class Board:
         if self.filters.venture_slugs:
             tasks = tasks.filter(venture__in=self.names.venture_ids(self.filters.venture_slugs))
         return tasks
+
+    def costs(self, key: str) -> tuple[int, int]:
+        """What a column is estimated to cost, and what it has cost so far, in micro-USD. Reads all its tasks."""
+        tasks = self.passing(Task.objects.filter(status__in=COLUMNS[key][1])).order_by()
+        sums = tasks.aggregate(estimated=Sum("estimated_cost_micro_usd"), spent=Sum("actual_cost_micro_usd"))
+        return sums["estimated"] or 0, sums["spent"] or 0
 
     def _places(self, key: str, after: str, limit: int) -> Iterable[Place]:
         """The streams of the column's statuses and ventures, each in index order, merged."""

@@ -24,6 +24,7 @@ from tasks import (
     origin_models,  # noqa: F401
     search,
     telemetry_models,  # noqa: F401
+    view_models,  # noqa: F401
     vocabulary,
 )
 from tasks.vocabulary import ASSIGNED, BLOCKED, IN_PROGRESS, INBOX, OPEN, READY

@@ -15,6 +15,7 @@ from agents.acting import act_for
 from mission_control import first_run, notifications, settings_tabs
 from mission_control.actors import Actor, person
 from mission_control.errors import Invalid, NotThere, Refused
+from mission_control.figures import dollars
 from mission_control.views import PageRequest, is_part, page
 from tasks import approvals, collaboration, feedback, forms, plan, transitions
 from tasks.board import DROPS, MOST, PAGE, Board, Column, Names, Place, cards, iso, menus, read_order
@@ -26,13 +27,13 @@ from tasks.models import Task
 from tasks.past_views import past_board
 from tasks.preview import kind_shown
 from tasks.shell import Shell, may
-from tasks.vocabulary import COLUMNS, CONTEXT_KINDS, INBOX, OPEN, PRIORITIES, READY, STATUSES, STEP_STATES
+from tasks.vocabulary import COLUMNS, CONTEXT_KINDS, DONE, INBOX, OPEN, PRIORITIES, READY, STATUSES, STEP_STATES
 from ventures import catalogue
 
 MODULES = [
     "js/" + name
     for name in (
-        "board.js", "clock.js", "dialogs.js", "drafts.js", "drawer.js", "keys.js", "later.js", "live.js", "menus.js", "move.js",
+        "badge.js", "board.js", "clock.js", "dialogs.js", "drafts.js", "drawer.js", "keys.js", "later.js", "live.js", "menus.js", "move.js",
         "news.js", "theme.js", "toasts.js", "watch.js", "wire.js",
     )
 ]  # fmt: skip
@@ -117,6 +118,23 @@ def column_cards(request: PageRequest, key: str) -> HttpResponse:
     column = shown.column(key, after=after, counted=False)
     _draw(column, shown.names)
     return render(request, "tasks/_column_cards.html", {"column": column})
+
+
+@page()
+def column_costs(request: PageRequest, key: str) -> HttpResponse:
+    """What the column costs, under the filters: asked for when somebody looks at its head."""
+    if key not in COLUMNS:
+        raise NotThere("There is no such column.")
+    estimated, spent = Board(forms.filters_from(request.GET, request.GET.get("board", ""))).costs(key)
+    return render(request, "tasks/_costs.html", {"estimated": dollars(estimated), "spent": dollars(spent)})
+
+
+@page()
+def blockers(request: PageRequest, code: str) -> HttpResponse:
+    """What the task waits for and is not done: asked for when somebody looks at the mark on its card."""
+    waits = transitions.visible(request.actor, code).dependencies.exclude(depends_on__status=DONE)
+    open_ones = waits.order_by("pk").values_list("depends_on__code", "depends_on__title", "depends_on__status")[:12]
+    return render(request, "tasks/_blockers.html", {"blockers": list(open_ones)})
 
 
 @page()

@@ -148,4 +148,5 @@ KINDS = (
     "webhook.created", "webhook.changed", "webhook.deleted", "webhook.disabled", "webhook.redelivered",
     "circuit.opened", "circuit.reset", "enrolment.created", "enrolment.revoked",
     "channel.added", "channel.changed", "channel.removed", "usage.unmatched",
+    "view.saved", "view.deleted",
 )  # fmt: skip

@@ -7,6 +7,7 @@ import "./keys.js";
 import "./later.js";
 import "./watch.js";
 import "./news.js";
+import "./badge.js";
 import { start } from "./live.js";
 
 if (document.body.matches(".shell")) start();

@@ -3,6 +3,7 @@
 import { dragging } from "./board.js";
 import { html } from "./wire.js";
 
+const HIDDEN_PACE = 5000; // ms between two fetches of the rail in a tab that nobody looks at: its title counts all the same
 const due = new Map(); // element → when it may ask again
 
 function names(event) {
@@ -25,7 +26,7 @@ function touch(filter) {
 
 function mark(element) {
   if (due.has(element)) return;
-  const pace = Number(element.dataset.pace || 200);
+  const pace = document.hidden ? HIDDEN_PACE : Number(element.dataset.pace || 200);
   const last = element.fetchedAt || 0;
   due.set(element, setTimeout(() => refetch(element), Math.max(60, last + pace - Date.now())));
 }
@@ -33,7 +34,7 @@ function mark(element) {
 async function refetch(element) {
   due.delete(element);
   if (!element.isConnected) return;
-  if (dragging() || document.hidden) return void due.set(element, setTimeout(() => refetch(element), 700));
+  if (dragging() || (document.hidden && element.id !== "rail")) return void due.set(element, setTimeout(() => refetch(element), 700));
   element.fetchedAt = Date.now();
   const source = element.dataset.src;
   const answer = await html(source, { quiet: true, status: true });

@@ -25,7 +25,7 @@ async function ask(url, { method = "GET", fields = null, signal = null, quiet = 
       method,
       signal,
       body: fields && new URLSearchParams(fields),
-      headers: { "HX-Request": "true", Accept: "text/html", ...(fields && { "X-CSRFToken": csrfToken() }) },
+      headers: { "HX-Request": "true", "HX-Current-URL": location.href, Accept: "text/html", ...(fields && { "X-CSRFToken": csrfToken() }) },
     });
   } catch (error) {
     if (error.name !== "AbortError" && !quiet) toast(plainly(0), { tone: "bad" });

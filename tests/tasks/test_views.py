@@ -166,6 +166,19 @@ def test_a_limit_that_makes_no_sense_is_refused(fields, wrong, operator, venture
     assert catalogue.by_slug(venture.slug).wip_limits == {}
 
 
+def test_a_column_says_what_it_costs_and_a_card_what_it_waits_for(viewer, venture, browser_of):
+    before = a_task("First <this>", estimated_cost_micro_usd=2_500_000, venture=venture)
+    after = a_task("Then that", depends_on=[before], estimated_cost_micro_usd=1_000_000)
+    client = browser_of(viewer)
+    assert "<b>$2.50</b>" in client.get("/board/costs/ready", headers=PART).content.decode()
+    assert "<b>$1.00</b>" in client.get("/board/costs/on_hold?q=then", headers=PART).content.decode()
+    assert "<b>$0.00</b>" in client.get("/board/costs/on_hold?board=apollo", headers=PART).content.decode()
+    assert client.get("/board/costs/nowhere", headers=PART).status_code == 404
+    told = client.get(f"/tasks/{after.code}/blockers", headers=PART).content.decode()
+    assert before.code in told and "First &lt;this&gt;" in told and "s-ready" in told
+    assert "no task any more" in client.get(f"/tasks/{before.code}/blockers", headers=PART).content.decode()
+
+
 def test_a_new_task_names_itself_and_a_bad_one_its_field(operator, browser_of):
     client = browser_of(operator)
     made = client.post("/tasks/new", {"title": "Made", "status": "inbox"}, headers=PART)
