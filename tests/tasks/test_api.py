@@ -271,9 +271,8 @@ def test_a_list_takes_a_fixed_number_of_queries(api):
     parent = a_task()
     for n in range(5):
         a_task(str(n), parent=parent, depends_on=[parent])
-    with CaptureQueriesContext(
-        connection,
-    ) as few:
+    api.get("/tasks")  # the first call of a key within a minute writes down that it was used
+    with CaptureQueriesContext(connection) as few:
         api.get("/tasks?limit=2")
     with CaptureQueriesContext(connection) as many:
         api.get("/tasks")

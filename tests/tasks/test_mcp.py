@@ -305,7 +305,7 @@ def test_the_protocols_own_conformance_client_finds_nothing_wrong(new_product, t
     for scenario in ("server-initialize", "ping", "tools-list"):
         command = [tmp_path / "node_modules/.bin/conformance", "server", "--url", f"{product.url}/mcp"]
         told = subprocess.run(
-            [*command, "--scenario", scenario], capture_output=True, text=True, timeout=60, check=False
+            [*command, "--scenario", scenario], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
         )
         assert told.returncode == 0, told.stdout + told.stderr
         assert re.search(r"Passed: ([1-9]\d*)/\1, 0 failed, 0 warnings", told.stdout), told.stdout
