@@ -208,7 +208,7 @@ def test_who_died_while_sending_is_followed_by_the_next_after_a_while(operator, 
     assert len(chat.receiver.seen) == 1
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_many_that_tell_at_once_send_each_message_once(operator, chat):
     from django.db import connection
 
