@@ -29,6 +29,8 @@ document.addEventListener("pointerover", async ({ target, pointerType }) => {
   (await import("./hovers.js")).tell(title ?? blocked, source);
 });
 
+let lifting = null; // once loaded it is called at once, so that no key that follows is lost
+
 document.addEventListener("keydown", async (event) => {
   const card = cardAt(event.target);
   if (!card || event.defaultPrevented || event.repeat || !isSingle(event) || event.target.closest("button")) return;
@@ -37,6 +39,7 @@ document.addEventListener("keydown", async (event) => {
     (await import("./choosing.js")).choose(card, { upTo: event.shiftKey });
   } else if (event.key === " ") {
     event.preventDefault();
-    (await import("./lifting.js")).lift(card);
+    lifting ??= await import("./lifting.js");
+    lifting.lift(card);
   }
 });
