@@ -295,6 +295,7 @@ SPECTACULAR_SETTINGS = {
     "PATH_CONVERTER_OVERRIDES": {
         "code": {"type": "string", "pattern": "^[a-z0-9]{8}$"},
         "slug": {"type": "string", "pattern": "^[-a-zA-Z0-9_]+$"},
+        "number": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
     },
 }
 

@@ -13,6 +13,7 @@ from agents.urls import api_urls as agent_calls
 from agents.urls import page_urls as agent_pages
 from mission_control import (
     account_views,
+    addresses,  # noqa: F401 - knows what <number:…> is
     api,
     channels_api,
     channels_views,
@@ -53,7 +54,7 @@ account_pages: list[URLPattern] = [
     path("account/recovery-codes/new", recovery_codes.generate_recovery_codes, name="mfa_generate_recovery_codes"),
     path("account/passkeys/add", never_cache(passkeys.add_webauthn), name="mfa_add_webauthn"),
     path(
-        "account/passkeys/<int:pk>/remove",
+        "account/passkeys/<number:pk>/remove",
         passkeys.RemoveWebAuthnView.as_view(success_url="/account"),
         name="mfa_remove_webauthn",
     ),
@@ -84,11 +85,11 @@ settings_pages: list[URLPattern] = [
     path("settings/users/list", people_views.list_part),
     path("settings/users/second-step", people_views.require_second_step),
     path("settings/users/invite", people_views.invite),
-    path("settings/users/<int:number>/link", people_views.renew_link),
-    path("settings/users/<int:number>/second-step/remove", people_views.remove_second_step),
-    path("settings/users/<int:number>/role", people_views.change_role),
-    path("settings/users/<int:number>/deactivate", people_views.deactivate),
-    path("settings/users/<int:number>/reactivate", people_views.reactivate),
+    path("settings/users/<number:number>/link", people_views.renew_link),
+    path("settings/users/<number:number>/second-step/remove", people_views.remove_second_step),
+    path("settings/users/<number:number>/role", people_views.change_role),
+    path("settings/users/<number:number>/deactivate", people_views.deactivate),
+    path("settings/users/<number:number>/reactivate", people_views.reactivate),
     path("settings/webhooks", webhook_views.hooks),
     path("settings/webhooks/new", webhook_views.create),
     path("settings/webhooks/<slug:code>", webhook_views.hook),
@@ -126,7 +127,7 @@ webhook_calls: list[URLPattern] = [
 notification_calls: list[URLPattern] = [
     path("notifications", endpoints.resource(notifications_api.list_notifications)),
     path("notifications/read", endpoints.resource(notifications_api.mark_notifications_read)),
-    path("notifications/<int:number>/read", endpoints.resource(notifications_api.mark_notification_read)),
+    path("notifications/<number:number>/read", endpoints.resource(notifications_api.mark_notification_read)),
     path("notifications/schedule", endpoints.resource(channels_api.read_times, channels_api.change_times)),
     path("notifications/push-key", endpoints.resource(channels_api.read_push_key)),
     path("notifications/channels", endpoints.resource(channels_api.list_channels, channels_api.add_channel)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 
+from mission_control import addresses  # noqa: F401 - knows what <number:…> is
 from mission_control.endpoints import resource
 from tasks import (
     api,
@@ -45,7 +46,7 @@ page_urls: list[URLPattern] = [
     path("board/column/<slug:key>", views.column_cards),
     path("views", menu_views.menu),
     path("views/save", menu_views.save),
-    path("views/<int:number>/delete", menu_views.delete),
+    path("views/<number:number>/delete", menu_views.delete),
     path("board/costs/<slug:key>", views.column_costs),
     path("rail", views.rail),
     path("palette", views.palette),
@@ -72,9 +73,9 @@ page_urls: list[URLPattern] = [
     path("tasks/<slug:code>/participants/remove", views.remove_participant),
     path("tasks/<slug:code>/notes/add", views.take_note),
     path("tasks/<slug:code>/plan/add", views.add_step),
-    path("tasks/<slug:code>/plan/<int:number>", views.set_step),
-    path("tasks/<slug:code>/deliverables/<int:number>/file", views.deliverable_file),
-    path("tasks/<slug:code>/deliverables/<int:number>/open", views.deliverable_file, {"shown": True}),
+    path("tasks/<slug:code>/plan/<number:number>", views.set_step),
+    path("tasks/<slug:code>/deliverables/<number:number>/file", views.deliverable_file),
+    path("tasks/<slug:code>/deliverables/<number:number>/open", views.deliverable_file, {"shown": True}),
     path("tasks/<slug:code>/approve", views.approve),
     path("tasks/<slug:code>/feedback", views.give_feedback),
     path("tasks/<slug:code>/<slug:name>", views.verb),
@@ -117,19 +118,19 @@ api_urls: list[URLPattern] = [
     path("tasks/<code:code>/briefing", resource(briefing_api.read_briefing)),
     path("tasks/<code:code>/activities", resource(api.list_task_activities, api.log_task_activity)),
     path("tasks/<code:code>/deliverables", resource(api.list_deliverables, api.add_deliverable)),
-    path("tasks/<code:code>/deliverables/<int:number>/file", resource(api.download)),
-    path("tasks/<code:code>/deliverables/<int:number>/adopt", resource(api.adopt)),
+    path("tasks/<code:code>/deliverables/<number:number>/file", resource(api.download)),
+    path("tasks/<code:code>/deliverables/<number:number>/adopt", resource(api.adopt)),
     path("tasks/<code:code>/subagent", resource(api.list_subagents, api.add_subagent)),
     path("tasks/<code:code>/sessions", resource(api.list_task_sessions, api.add_session)),
     path("tasks/<code:code>/runs", resource(run_api.list_runs, run_api.begin_run)),
-    path("tasks/<code:code>/runs/<int:number>", resource(run_api.read_run)),
+    path("tasks/<code:code>/runs/<number:number>", resource(run_api.read_run)),
     path(
         "tasks/<code:code>/dependencies",
         resource(api.list_dependencies, api.add_dependency, api.remove_dependency_named),
     ),
     path("tasks/<code:code>/dependencies/<code:before>", resource(api.remove_dependency)),
     path("tasks/<code:code>/plan", resource(plan_api.read_plan, plan_api.write_plan)),
-    path("tasks/<code:code>/plan/<int:number>", resource(plan_api.change_step)),
+    path("tasks/<code:code>/plan/<number:number>", resource(plan_api.change_step)),
     path("tasks/<code:code>/comments", resource(team.list_comments, team.add_comment)),
     path("tasks/<code:code>/participants", resource(team.list_participants, team.add_participant)),
     path("tasks/<code:code>/participants/<slug:slug>", resource(team.remove_participant)),

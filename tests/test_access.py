@@ -272,3 +272,19 @@ def _valid(route: Route, task: Any) -> Any:
         "context": {"key": "x", "value": 1}, "dependencies": {"depends_on": task.code}, "{code}": {"title": "x"}, "{key}": {"summary": "x"},
         "{slug}": {"name": "x"}, "ledger": {"amount": 1, "note": "x"},
     }.get(last, {})  # fmt: skip
+
+
+def test_an_id_that_no_database_can_hold_belongs_to_nothing(api_of, admin):
+    """As an address with a number in it: SQLite would break at 64 bits, PostgreSQL at its column's."""
+    task = a_task()
+    huge = "9" * 20
+    calls = [
+        ("POST", f"/notifications/{huge}/read"),
+        ("PATCH", f"/tasks/{task.code}/plan/{huge}"),
+        ("GET", f"/tasks/{task.code}/runs/{huge}"),
+    ]
+    calls += [(method, path.replace(huge, "9" * 18)) for method, path in calls]
+    assert [
+        api_of(admin).call(method, path, {"state": "done"} if method == "PATCH" else {}).status_code
+        for method, path in calls
+    ] == [404] * len(calls)

@@ -135,7 +135,14 @@ def test_what_requests_left_behind_is_forgotten_when_its_time_is_over():
     Ticket.objects.filter(pk=Ticket.objects.first().pk).update(expires_at=now - timedelta(seconds=5))
     for name, days in (("old", -2), ("live", 2)):
         Session.objects.create(session_key=name, session_data="", expire_date=now + timedelta(days=days))
-    assert chores.forget_old() == {"answers": 1, "tickets": 1, "sessions": 1, "deliveries": 0, "notifications": 0}
+    assert chores.forget_old() == {
+        "answers": 1,
+        "tickets": 1,
+        "sessions": 1,
+        "deliveries": 0,
+        "notifications": 0,
+        "invitations": 0,
+    }
     assert IdempotentAnswer.objects.get().status == 201
     assert Ticket.objects.count() == 1
     assert Session.objects.get().session_key == "live"
