@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agents.models import Agent
+from mission_control import log
 from mission_control.errors import Invalid
 from mission_control.money import to_micro_usd
 from tasks.board import CREATABLE, DEADLINES, Filters
 from tasks.models import Task
+from tasks.smart_line import Line, read
 from tasks.vocabulary import ASSIGNED, MEDIUM, PRIORITIES, READY, STATUSES, priority_named
 from ventures.models import Venture
 
@@ -37,17 +40,36 @@ def filters_from(query: Any, board: str = "") -> Filters:
     )
 
 
+def smart_line(fields: Mapping[str, str]) -> Line:
+    """What the title says of the task, in the zone of the browser (`zone`, a name like Europe/Paris; else UTC)."""
+    try:
+        zone = ZoneInfo(fields.get("zone") or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        zone = ZoneInfo("UTC")
+    ventures = set(Venture.objects.exclude(status="archived").values_list("slug", flat=True))
+    agents = set(Agent.objects.values_list("slug", flat=True))
+    return read(fields.get("title", ""), ventures, agents, log.now().astimezone(zone))
+
+
 def new_task(fields: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of `transitions.create`. A ready task that is meant for somebody is an assigned one."""
+    """The fields of `transitions.create`. A ready task that is meant for somebody is an assigned one.
+
+    What the title says goes before what the other fields say; tags and estimates are added.
+    """
     wrong: dict[str, str] = {}
-    given: dict[str, Any] = {"title": _title(fields.get("title", ""), wrong)}
+    line = smart_line(fields)
+    given: dict[str, Any] = {"title": _title(line.title, wrong)}
     given["description"] = _text("description", fields.get("description", ""), DESCRIPTION, wrong)
-    given["tags"] = _tags(fields.get("tags", ""), wrong)
-    given["priority"] = _priority(fields.get("priority", ""), wrong)
-    given["deadline"] = _moment(fields.get("deadline", ""), wrong)
-    given["assignee"] = _agent(fields.get("assignee", ""), wrong)
-    if fields.get("venture"):
-        given["venture"] = Venture.objects.filter(slug=printable(fields["venture"])).first()
+    given["tags"] = _tags(",".join([fields.get("tags", ""), *line.tags]), wrong)
+    given["priority"] = _priority(line.priority or fields.get("priority", ""), wrong)
+    given["deadline"] = line.deadline or _moment(fields.get("deadline", ""), wrong)
+    given["assignee"] = _agent(line.assignee or fields.get("assignee", ""), wrong)
+    for name in ("estimated_hours", "estimated_cost_micro_usd"):
+        if getattr(line, name) is not None:
+            given[name] = getattr(line, name)
+    slug = line.venture or printable(fields.get("venture", ""))
+    if slug:
+        given["venture"] = Venture.objects.filter(slug=slug).first()
         if given["venture"] is None:
             wrong["venture"] = "There is no such venture."
     status = fields.get("status", "")

@@ -57,6 +57,7 @@ page_urls: list[URLPattern] = [
     path("inbox", inbox_views.inbox),
     path("inbox/<slug:code>/<slug:name>", inbox_views.act),
     path("tasks/new", views.new_task),
+    path("tasks/new/line", views.new_task_line),
     path("tasks/suggest", views.suggest),
     path("tasks/<slug:code>", views.task_page),
     path("tasks/<slug:code>/drawer", views.task_drawer),

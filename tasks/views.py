@@ -281,6 +281,22 @@ def new_task(request: PageRequest) -> HttpResponse:
     return answer
 
 
+@page()
+def new_task_line(request: PageRequest) -> HttpResponse:
+    """What `title` says of a new task beside its title: asked for while it is written."""
+    fields = {"title": request.GET.get("title", "")[: forms.TITLE], "zone": request.GET.get("zone", "")}
+    line, names = forms.smart_line(fields), Names()
+    context = {
+        "line": line,
+        "venture": next((one for one in names.ventures.values() if one.slug == line.venture), None),
+        "agent": next((one for one in names.agents.values() if one.slug == line.assignee), None),
+        "hours": "" if line.estimated_hours is None else f"{line.estimated_hours.normalize():f}",
+        "cost": dollars(line.estimated_cost_micro_usd),
+        "deadline": iso(line.deadline),
+    }
+    return render(request, "tasks/_smart_line.html", context)
+
+
 # ── the drawer and the page of a task ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -91,7 +91,7 @@ export function openNewTask(status = "") {
   const dialog = newTask();
   if (!dialog || dialog.open) return;
   const form = dialog.querySelector("form");
-  restore(dialog);
+  if (restore(dialog)) line(form.elements.title);
   form.elements.status.chosen = Boolean(status);
   if (status) form.elements.status.value = status;
   errors(form, {});
@@ -99,6 +99,12 @@ export function openNewTask(status = "") {
   dialog.showModal();
   form.elements.title.focus();
 }
+
+/** What stands in the title may say more than a title. */
+async function line(title) {
+  if (/(^|\s)([!#@~\\]|due\s)/i.test(title.value)) (await import("./smart_line.js")).follow(title);
+}
+document.addEventListener("input", ({ target }) => target.matches?.(".new-task__title") && !target.followed && line(target));
 
 function sign(form) {
   form.querySelector("[data-new-task-sign]").className = `icon s-${form.elements.status.value || "ready"}`;

@@ -31,6 +31,29 @@ def test_a_new_task_by_the_key_c_appears_in_both_browsers(sign_in: Callable[...,
     ]
 
 
+def test_the_title_of_a_new_task_says_more_and_it_is_seen_before_it_happens(olivia: Person, server: Server):
+    page = olivia.open()
+    page.keyboard.press("c")
+    page.keyboard.type("Fix the lamp !high #light @ada ~90m due tomorrow")
+    said = page.locator("[data-said]")
+    expect(said.locator(".chip")).to_have_text(["High", "ada", "light", "1.5 h estimated", "Due tomorrow"])
+    page.keyboard.press("Escape")
+    page.reload()
+    olivia.wait_until_live()
+    page.keyboard.press("c")
+    expect(said.locator(".chip")).to_have_count(5)
+    page.keyboard.press("End")
+    page.keyboard.type(" \\#4 \\@ada")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#new-task")).to_be_hidden()
+    expect(olivia.column("assigned").locator(".card", has_text="Fix the lamp #4 @ada")).to_be_visible()
+    sql = "SELECT priority, tags, estimated_hours FROM tasks_task WHERE title LIKE 'Fix the lamp%'"
+    assert server.rows(sql) == [(2, '["light"]', 1.5)]
+    page.keyboard.press("c")
+    expect(said).to_be_empty()
+    page.keyboard.press("Escape")
+
+
 def test_what_is_half_typed_stays_when_the_dialog_closes_and_the_page_loads_again(olivia: Person):
     page = olivia.open()
     page.keyboard.press("c")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -53,6 +54,27 @@ def test_what_is_wrong_is_refused_at_its_field(field, value):
 
 def test_everything_wrong_is_told_at_once():
     assert set(refused({"title": "", "priority": "soon", "venture": "nowhere"})) == {"title", "priority", "venture"}
+
+
+def test_what_the_title_says_goes_before_the_fields(venture, ada):
+    given = forms.new_task(
+        {
+            "title": "Fix login !urgent #apollo #web @ada ~1.5h ~$2 due 2031-05-04", "zone": "America/New_York",
+            "venture": "default", "priority": "low", "status": "ready", "tags": "one", "deadline": "2030-01-01",
+        }
+    )  # fmt: skip
+    assert given == {
+        "title": "Fix login", "description": "", "venture": venture, "status": "assigned", "priority": URGENT,
+        "assignee": ada.agent, "tags": ["one", "web"], "deadline": datetime(2031, 5, 5, 3, 59, tzinfo=UTC),
+        "estimated_hours": Decimal("1.50"), "estimated_cost_micro_usd": 2_000_000,
+    }  # fmt: skip
+
+
+def test_a_title_of_signs_alone_is_none_and_an_unknown_zone_is_utc():
+    assert list(refused({"title": "!high #bug"})) == ["title"]
+    assert forms.smart_line({"title": "x due 2031-05-04", "zone": "../etc"}).deadline == datetime(
+        2031, 5, 4, 23, 59, tzinfo=UTC
+    )
 
 
 def test_changes_hold_only_what_was_sent():

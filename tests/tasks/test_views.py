@@ -189,6 +189,17 @@ def test_a_new_task_names_itself_and_a_bad_one_its_field(operator, browser_of):
     assert bad.json()["details"] == [{"field": "title", "message": "A task needs a title."}]
 
 
+def test_what_a_title_says_is_shown_before_it_happens(operator, ada, venture, browser_of):
+    line = "Fix it !high #apollo #web<b> #web @ada ~10h ~$1204.5 due 2031-05-04"
+    told = browser_of(operator).get("/tasks/new/line", {"title": line, "zone": "Asia/Tokyo"}, headers=PART)
+    words = re.sub(r"<[^>]+>|\s+", " ", told.content.decode()).split()
+    for word in ("High", "web", "10", "$1,204.50", venture.name, ada.agent.name):
+        assert word in words, word
+    assert "web<b" not in words
+    assert 'datetime="2031-05-04T14:59:00Z"' in told.content.decode()
+    assert not Task.objects.exists()
+
+
 def test_a_description_is_not_saved_over_somebody_elses(operator, browser_of):
     task = a_task(description="first")
     client = browser_of(operator)
