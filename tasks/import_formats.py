@@ -72,6 +72,8 @@ def read(path: Path, kind: str = "") -> tuple[str, list[Draft], Report]:
         raise Invalid({"file": f"{path} cannot be read: {error.strerror}."}) from None
     except UnicodeDecodeError:
         raise Invalid({"file": f"{path} is not UTF-8."}) from None
+    except RecursionError:
+        raise Invalid({"file": f"{path.name} is nested too deeply."}) from None
     return kind, [draft for draft in drafts if _is_whole(draft, report)], report
 
 
@@ -184,7 +186,7 @@ def _beads(path: Path, report: Report) -> Iterator[Draft]:
             report.skipped += 1
             continue
         parent, depends_on = "", []
-        for edge in issue.get("dependencies") or ():
+        for edge in _each(issue.get("dependencies")):
             if not isinstance(edge, dict):
                 edge = {"depends_on_id": edge, "type": "blocks"}
             type_, other = edge.get("type") or "blocks", _line(edge.get("depends_on_id"))
@@ -195,7 +197,7 @@ def _beads(path: Path, report: Report) -> Iterator[Draft]:
             else:
                 report.lost(f"Links of the type {_line(type_)} have no place here: left out.", f"{id} → {other}")
         kind, priority = _line(issue.get("issue_type")), issue.get("priority", 2)
-        if priority not in BEADS_PRIORITY:
+        if not isinstance(priority, int) or priority not in BEADS_PRIORITY:
             report.lost("Its priority is none of 0 to 4: comes as medium.", id)
         yield Draft(
             id=id, title=_line(issue.get("title")), parent=parent, depends_on=depends_on,
@@ -210,7 +212,7 @@ def _beads(path: Path, report: Report) -> Iterator[Draft]:
             tags=[*_list(issue.get("labels")), *([kind] if kind not in ("", "task") else [])],
             deadline=moment_of(issue.get("due_at"), report, id), estimated_hours=_minutes(issue.get("estimated_minutes"), report, id),
             summary=_text(issue.get("close_reason")), reason=_text(issue.get("close_reason")),
-            comments=[_said(said) for said in issue.get("comments") or () if isinstance(said, dict) and said.get("text")],
+            comments=[_said(said) for said in _each(issue.get("comments")) if isinstance(said, dict) and said.get("text")],
         )  # fmt: skip
 
 
@@ -308,7 +310,7 @@ def _task_master_task(task: Any, tag: str, within: str, report: Report) -> Itera
     number = f"{within}.{_line(task.get('id'))}" if within else _line(task.get("id"))
     id = f"{where}{number}"
     depends_on = []
-    for other in task.get("dependencies") or ():
+    for other in _each(task.get("dependencies")):
         other = _line(other)
         sibling = within and "." not in other
         depends_on.append(f"{where}{within}.{other}" if sibling else f"{where}{other}")
@@ -323,7 +325,7 @@ def _task_master_task(task: Any, tag: str, within: str, report: Report) -> Itera
         priority=priority_of(task.get("priority"), report, id), assignee=_line(task.get("assignee")),
         tags=[tag] if where else [],
     )  # fmt: skip
-    for part in task.get("subtasks") or ():
+    for part in _each(task.get("subtasks")):
         yield from _task_master_task(part, tag, number, report)
 
 
@@ -390,6 +392,11 @@ def _line(given: Any) -> str:
 def _list(given: Any) -> list[str]:
     items = given if isinstance(given, list) else re.split(r"[,;|]", _text(given))
     return [word for word in (_line(item) for item in items) if word]
+
+
+def _each(given: Any) -> list[Any]:
+    """What should be a list, as one: a value alone is its only item."""
+    return given if isinstance(given, list) else [given] if given else []
 
 
 def _first(given: Any, report: Report, about: str) -> str:

@@ -384,13 +384,28 @@ def test_task_master_of_before_tags_comes_in(tmp_path):
         ("tasks.json", b"{}"),
         ("tasks.json", b"[" * 100_000),
         ("tasks.csv", b'a,b\n"x'),
+        ("tasks.jsonl", b'{"title": "x", "description": ' + b"[" * 900 + b"]" * 900 + b"}"),
     ],
 )
 def test_a_file_that_is_none_is_refused_in_one_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(CommandError, match=r"This is|Not|No|is not|What is|cannot"):
+    with pytest.raises(CommandError, match=r"This is|Not|No|is not|What is|cannot|too deeply"):
         run(tmp_path / name)
     assert not Task.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": 1, "issue_type": "bug", "dependencies": 5, "comments": 7, "labels": 3, "priority": []},
+        {"tasks": [{"id": 1, "title": "x", "dependencies": 5, "subtasks": 7}]},
+    ],
+)
+def test_a_value_where_a_list_should_be_breaks_nothing(tmp_path, wrong):
+    file = tmp_path / ("tasks.json" if "tasks" in wrong else "tasks.jsonl")
+    file.write_text(json.dumps({"title": "x", **wrong} if "id" in wrong else wrong))
+    _, [draft], _ = import_formats.read(file)
+    assert (draft.id, draft.depends_on) == ("1", ["5"])
 
 
 def test_a_folder_without_tasks_and_an_unknown_venture_are_refused(tmp_path):
