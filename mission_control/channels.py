@@ -20,7 +20,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
-from mission_control import chat_services, log, outgoing, signatures, strict_json, timing, web_push, webhooks
+from mission_control import chat_services, log, outgoing, signatures, timing, web_push, webhooks
 from mission_control.actors import Actor
 from mission_control.errors import Invalid, NotAllowed, NotThere, Refused
 from mission_control.models import Activity, Channel, Posting, TellingTimes, User
@@ -205,9 +205,12 @@ def due_at(chosen: TellingTimes, reason: str, now: datetime) -> datetime:
 
 
 def clock(text: str) -> time | None:
-    """`22:00` as a time of day; None for nothing. ValueError is the complaint."""
-    if not text:
-        return None
+    """As `time_of_day`; None for nothing."""
+    return time_of_day(text) if text else None
+
+
+def time_of_day(text: str) -> time:
+    """`22:00` as a time. ValueError is the complaint."""
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text, re.ASCII):
         raise ValueError("Give a time of day, for example 22:00.")
     return time.fromisoformat(text)
@@ -227,7 +230,7 @@ def _checked(type: str, address: str, subscription: Any) -> tuple[str, str]:
     try:
         if type == "push":
             device = web_push.subscription_of(subscription)
-            return strict_json.write(subscription).decode(), outgoing.host_of(device.endpoint)[:200]
+            return web_push.kept(device), outgoing.host_of(device.endpoint)[:200]
         if type == "url":
             return address, chat_services.check(address)
     except ValueError as error:

@@ -41,7 +41,7 @@ class TimesIn(StrictSerializer):
     quiet_from = Named(channels.clock, allow_null=True, help_text="22:00; null with quiet_until: no quiet hours.")
     quiet_until = Named(channels.clock, allow_null=True)
     digest = Line(8, blank=False, help_text="off, hourly or daily.")
-    digest_at = Named(channels.clock, help_text="When the daily one goes out: 08:00.")
+    digest_at = Named(channels.time_of_day, help_text="When the daily one goes out: 08:00.")
     urgent = Words(20, 20, help_text="Reasons that wait neither for a digest nor for the end of the quiet hours.")
 
 

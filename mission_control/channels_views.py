@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import available_timezones
@@ -80,8 +81,8 @@ def add(request: PageRequest) -> HttpResponse:
         except ValueError:
             raise Invalid({"subscription": "This is not JSON."}) from None
     channels.add(
-        request.actor, type=form.get("type", ""), address=_text(form.get("address", ""), 2000),
-        subscription=subscription, name=_text(form.get("name", ""), 60),
+        request.actor, type=form.get("type", ""), address=_text(form, "address", 2000),
+        subscription=subscription, name=_text(form, "name", 60),
     )  # fmt: skip
     return _list(request)
 
@@ -170,5 +171,8 @@ def _choices(chosen: list[str]) -> list[Choice]:
     return [Choice(reason, WORDS[reason], reason in chosen) for reason in channels.reasons()]
 
 
-def _text(text: str, most: int) -> str:
-    return "".join(letter for letter in text.strip() if letter.isprintable())[: most + 1]
+def _text(fields: Mapping[str, str], name: str, most: int) -> str:
+    text = "".join(letter for letter in fields.get(name, "").strip() if letter.isprintable())
+    if len(text) > most:
+        raise Invalid({name: f"At most {most:,} characters."})
+    return text

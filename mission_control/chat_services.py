@@ -78,7 +78,7 @@ def _service(url: str) -> Any:
         told = plugin.parse_url(url)
         if not told:
             raise ValueError(wrong)
-        if any(name.lstrip("+-:") in told.get("qsd", {}) for name in WITH_FILES):
+        if any(name in told.get("qsd", {}) for name in WITH_FILES):
             raise ValueError(
                 f"Leave out the parameters {' and '.join(WITH_FILES)}: they are about files of this server."
             )

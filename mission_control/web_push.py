@@ -58,6 +58,12 @@ def subscription_of(said: Any) -> Subscription:
     return Subscription(endpoint, point, secret)
 
 
+def kept(device: Subscription) -> str:
+    """The subscription as JSON, without what else a browser or somebody else put into it."""
+    keys = {"p256dh": written(device.point), "auth": written(device.secret)}
+    return json.dumps({"endpoint": device.endpoint, "keys": keys})
+
+
 def send(
     to: Subscription, message: dict[str, str], private: ec.EllipticCurvePrivateKey, *, urgent: bool = False
 ) -> Answer:

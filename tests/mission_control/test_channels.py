@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.test import Client
 
-from mission_control import announcing, channels, log, notifications, web_push, webhooks
+from mission_control import announcing, channels, log, notifications, signatures, web_push, webhooks
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.models import Activity, Channel, Notification, Posting, TellingTimes
 from mission_control.web_push import written
@@ -327,7 +327,7 @@ def test_without_a_mail_server_an_address_is_refused_in_a_clear_sentence(operato
     [
         {"time_zone": "Mars/Olympus"}, {"quiet_from": "22:00"}, {"quiet_from": "22:00", "quiet_until": "22:00"},
         {"quiet_from": "25:00", "quiet_until": "07:00"}, {"digest": "weekly"}, {"urgent": ["weather"]},
-        {"digest_at": "8"}, {"digest_at": None},
+        {"digest_at": "8"}, {"digest_at": None}, {"digest_at": ""},
     ],
 )  # fmt: skip
 def test_times_that_are_none_are_refused_and_change_nothing(operator, api_of, wrong):
@@ -400,3 +400,18 @@ def test_the_worker_and_the_manifest_are_served_from_the_root(client):
     assert worker["Content-Type"].startswith("text/javascript")
     assert b"showNotification" in worker.content
     assert client.get("/manifest.webmanifest").json()["display"] == "standalone"
+
+
+def test_a_name_that_no_database_holds_is_refused_on_the_page(operator):
+    page = Client()
+    page.force_login(operator.user)
+    form = {"type": "url", "address": "json://127.0.0.1/x", "name": "n" * 61}
+    answer = page.post("/settings/notifications/add", form, headers=PART)
+    assert (answer.status_code, answer.json()["details"][0]["field"]) == (400, "name")
+    assert not Channel.objects.exists()
+
+
+def test_of_a_subscription_only_what_is_needed_is_kept(operator, receive):
+    said = a_device(receive(answering(201))) | {"more": "x" * 1000}
+    made = channels.add(operator, type="push", subscription=said)
+    assert set(json.loads(signatures.opened(made.address))) == {"endpoint", "keys"}
