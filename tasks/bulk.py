@@ -62,5 +62,7 @@ ACTS: dict[str, Callable[[Actor, str, str], object]] = {
     "tag": _edit("add_tag"),
     "untag": _edit("remove_tag"),
     "move": _move,
-    "cancel": lambda actor, code, value: transitions.move(actor, code, CANCELLED, reason=value),
+    "cancel": lambda actor, code, value: transitions.move(
+        actor, code, CANCELLED, reason=forms.reason({"reason": value})
+    ),
 }

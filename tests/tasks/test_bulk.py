@@ -47,6 +47,12 @@ def test_an_act_that_is_none_and_too_many_cards_change_nothing(operator):
     assert fresh(task).version == task.version
 
 
+def test_a_reason_is_no_longer_than_for_one_card(operator):
+    task = a_task()
+    [outcome] = bulk.apply(operator, [task.code], "cancel", "x" * 10_000)
+    assert "characters" in outcome.refusal and fresh(task).status == task.status
+
+
 def test_the_page_is_told_what_became_of_each(operator):
     client = Client()
     client.force_login(operator.user)
