@@ -1,8 +1,10 @@
 """Money as integer micro-USD inside and a decimal with up to six places outside. Never a float."""
 
+import re
 from decimal import Decimal, InvalidOperation
 
 MICRO = 1_000_000
+GROUPED = re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d*)?", re.ASCII)
 MAX_MICRO_USD = 10**15  # a thousand million dollars: beyond it a report is a mistake
 
 
@@ -28,6 +30,12 @@ def to_micro_usd(value: object, *, signed: bool = False) -> int:
         else:
             raise ValueError("An amount has at most six decimal places.")
     return int(micro)
+
+
+def typed_decimal(text: str) -> str:
+    """A number as people type it, `$1,250.50` or `12,5`, as a decimal string; what is no number stays as it is."""
+    text = text.strip().removeprefix("$").strip()
+    return text.replace(",", "" if GROUPED.fullmatch(text) else ".")
 
 
 def to_usd(micro_usd: int | None) -> str | None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from agents.models import Agent
 from mission_control import log
 from mission_control.errors import Invalid
-from mission_control.money import to_micro_usd
+from mission_control.money import to_micro_usd, typed_decimal
 from tasks.board import CREATABLE, DEADLINES, Filters
 from tasks.models import Task
 from tasks.smart_line import Line, read
@@ -216,17 +216,17 @@ def _hours(text: str, wrong: dict[str, str]) -> Decimal | None:
     if not text.strip():
         return None
     try:
-        hours = Decimal(text.strip().replace(",", "."))
+        hours = Decimal(typed_decimal(text)).quantize(Decimal("0.01"))
     except InvalidOperation:
         hours = Decimal(-1)
     if not (hours.is_finite() and 0 <= hours < 1_000_000):
         wrong["estimated_hours"] = "Give hours as a number."
         return None
-    return hours.quantize(Decimal("0.01"))
+    return hours
 
 
 def _usd(text: str, wrong: dict[str, str]) -> int | None:
-    amount = text.strip().lstrip("$").strip().replace(",", ".")
+    amount = typed_decimal(text)
     try:
         return to_micro_usd(amount) if amount else None
     except ValueError as error:

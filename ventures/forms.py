@@ -7,6 +7,7 @@ from typing import Any
 
 from mission_control import strict_json
 from mission_control.errors import Invalid
+from mission_control.money import typed_decimal
 from ventures.serializers import COLUMN_KEYS, VentureChange
 
 TEXTS = ("name", "icon", "description", "status", "priority", "repo_url", "default_branch", "context_file", "workspace", "intake")  # fmt: skip
@@ -26,7 +27,7 @@ def settings(fields: Mapping[str, str]) -> tuple[dict[str, Any], int | None]:
     given: dict[str, Any] = {name: fields[name] for name in TEXTS if name in fields}
     given["description"] = given.get("description", "").replace("\r\n", "\n")
     given.update({name: bool(fields.get(name)) for name in SWITCHES})
-    given["capital_budget"] = _line(fields.get("capital_budget", "")).removeprefix("$").replace(",", "") or None
+    given["capital_budget"] = typed_decimal(fields.get("capital_budget", "")) or None
     given["max_failures"] = _whole("max_failures", fields)
     given["wip_limits"] = {key: _whole(f"wip_{key}", fields) for key in COLUMN_KEYS if fields.get(f"wip_{key}")}
     read = _read(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mission_control.figures import compact, dollars, grouped
+from mission_control.money import typed_decimal
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,11 @@ def test_money_is_in_cents_and_finer_only_below_one(micro, text):
 
 def test_thousands_are_set_apart():
     assert [grouped(number) for number in (0, 999, 12_481)] == ["0", "999", "12\u202f481"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("$1,250.50", "1250.50"), ("1,000", "1000"), ("12,5", "12.5"), ("0,125", "0.125"), (" 7 ", "7"), ("lots", "lots")],
+)
+def test_a_comma_groups_thousands_or_stands_before_the_decimals(typed, meant):
+    assert typed_decimal(typed) == meant

@@ -156,7 +156,11 @@ def test_skills_and_estimates_are_edited_in_place(operator):
     task = fresh(task)
     assert task.required_capabilities == ["sql", "welding"]
     assert (task.estimated_hours, task.estimated_cost_micro_usd) == (Decimal("1.50"), 2_500_000)
-    for wrong in ({"estimated_hours": "soon"}, {"estimated_hours": "NaN"}, {"estimated_cost": "-1"}):
+    assert edit(estimated_hours="1,000", estimated_cost="$1,250.50") == 200
+    task = fresh(task)
+    assert (task.estimated_hours, task.estimated_cost_micro_usd) == (Decimal("1000.00"), 1_250_500_000)
+    too_long = {"estimated_hours": "999999.999"}
+    for wrong in ({"estimated_hours": "soon"}, {"estimated_hours": "NaN"}, too_long, {"estimated_cost": "-1"}):
         assert edit(**wrong) == 400
     assert edit(estimated_hours="", estimated_cost="") == 200
     assert fresh(task).estimated_hours is None
