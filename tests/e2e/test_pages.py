@@ -211,6 +211,33 @@ def test_the_theme_is_kept_and_the_system_decides_otherwise(sign_in: Callable[..
     assert page.evaluate(ground) == light
 
 
+def test_on_paper_are_a_task_without_buttons_and_the_board_as_a_list(sign_in: Callable[..., Person]):
+    olivia = sign_in("olivia", color_scheme="dark")
+    code = olivia.new_task("On paper", status="inbox", tags="paper", description="word " * 4000)
+    olivia.new_task("On paper as well", tags="paper")
+    page = olivia.open("/?tag=paper")
+    page.emulate_media(media="print")
+    expect(page.locator(".card")).to_have_count(2)
+    lefts = {
+        box["x"] for box in page.locator(".card").evaluate_all("cards => cards.map(c => c.getBoundingClientRect())")
+    }
+    assert len(lefts) == 1
+    expect(page.locator(".rail, .bar, .filters, button").filter(visible=True)).to_have_count(0)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.emulate_media(media="screen")
+    olivia.card(code).locator("a").click()
+    expect(page.locator(f"#drawer-{code}")).to_be_visible()
+    page.emulate_media(media="print")
+    expect(page.locator(".stage")).to_be_hidden()
+    expect(page.locator(".task__head .pill")).to_be_visible()
+    expect(page.locator("#drawer").get_by_role("button").filter(visible=True)).to_have_count(1)  # the code
+    expect(page.locator("#drawer .facts dt").filter(visible=True)).to_have_text(
+        ["Assignee", "Priority", "Tags", "Time", "Cost", "Created"]
+    )
+    height = page.locator("#drawer").evaluate("drawer => drawer.clientHeight - drawer.scrollHeight")
+    assert height == 0, "all of it goes onto the pages"
+
+
 def test_every_card_action_is_reachable_by_keyboard(olivia: Person, server: Server):
     code = olivia.new_task("Keys only", status="inbox", tags="keys")
     page = olivia.open("/?tag=keys")
