@@ -60,15 +60,19 @@ def revoke(actor: Actor, prefix: str) -> None:
 
 
 def use(secret: str) -> EnrolmentToken:
-    """Count one use, in the caller's unit. Invalid for what is not live: unknown, used up, expired and revoked alike.
+    """Count one use, in the caller's unit. Invalid for what is not live: unknown, used up, expired, revoked, of
+    somebody who may no longer sign in: all alike.
 
     One guarded write, so of two agents at once only as many come in as there are uses left. Locks the token's row.
     """
     wrong = Invalid({"enrolment_token": "This token is not valid. It may be used up, expired or revoked."})
     if not secret.startswith(PREFIX):
         raise wrong
-    token = EnrolmentToken.objects.filter(prefix=secret[len(PREFIX) : len(PREFIX) + PREFIX_LENGTH]).first()
+    prefix = secret[len(PREFIX) : len(PREFIX) + PREFIX_LENGTH]
+    token = EnrolmentToken.objects.select_related("owner").filter(prefix=prefix).first()
     if token is None or not hmac.compare_digest(token.digest, digest(secret)):
+        raise wrong
+    if token.owner and not token.owner.is_active:
         raise wrong
     live = EnrolmentToken.objects.filter(pk=token.pk, revoked_at=None, expires_at__gt=Now(), uses__lt=F("most_uses"))
     if not live.update(uses=F("uses") + 1):

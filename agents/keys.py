@@ -106,7 +106,7 @@ def note_used(prefix: str) -> None:
     try:
         _write_used(prefix)
     except (log.Busy, OperationalError):
-        del _noted[prefix]
+        _noted.pop(prefix, None)
 
 
 @log.verb

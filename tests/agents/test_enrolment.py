@@ -8,7 +8,7 @@ from django.db import connection, connections
 
 from agents import enrolment, roster
 from agents.models import Agent, EnrolmentToken
-from mission_control import log
+from mission_control import log, people
 from mission_control.errors import Invalid, NotAllowed
 from mission_control.models import Activity
 from tests.conftest import DIRECTOR, Api
@@ -56,6 +56,14 @@ def test_a_token_that_is_not_live_makes_no_agent(nobody, operator):
     said = {enrolled(nobody, token).json()["error"] for token in (used, gone, late, late[:-1] + "~", "mce_", "x", "é")}
     assert len(said) == 1 and "not valid" in said.pop()
     assert Agent.objects.count() == before
+
+
+def test_nobody_enrols_by_the_token_of_somebody_who_may_no_longer_sign_in(nobody, operator, admin):
+    _, secret = enrolment.create(operator)
+    people.change(admin, operator.user, {"is_active": False})
+    assert "not valid" in enrolled(nobody, secret).json()["error"]
+    people.change(admin, operator.user, {"is_active": True})
+    assert enrolled(nobody, secret).status_code == 201
 
 
 def test_a_registration_that_is_refused_uses_nothing_up(nobody, operator, ada):
