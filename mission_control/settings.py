@@ -186,6 +186,7 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_LOGOUT_REDIRECT_URL = "/account/login"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
 MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ADAPTER = "mission_control.second_step.SecondStepAdapter"
 MFA_TOTP_ISSUER = "Mission Control"
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_FORMS = {

@@ -4,6 +4,7 @@ import re
 from contextlib import suppress
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.core.cache import cache
 from django.test import Client
 
@@ -51,6 +52,19 @@ def protected(client, olivia):
     sign_in(client)
     prove(client)
     return add_app(client)
+
+
+def test_the_database_alone_gives_nobody_a_second_step(protected, settings):
+    secret, codes = protected
+    kept = str(list(Authenticator.objects.values_list("data", flat=True)))
+    assert secret not in kept and not any(code in kept for code in codes)
+    other = Client()
+    sign_in(other)
+    settings.SECRET_KEY = "another key, of thirty-two characters"
+    sign_in(other)
+    for code in (code_of(secret), codes[0]):
+        assert other.post(SECOND_STEP, {"code": code}).status_code == 200
+    assert other.get("/").status_code == 302
 
 
 def test_with_an_app_the_password_alone_opens_nothing(protected):
