@@ -144,7 +144,7 @@ def test_verbs_are_buttons_and_those_that_need_a_reason_ask_for_it(olivia: Perso
     expect(page.locator(".task__reason")).to_have_text("Needs an answer: Which shelf?")
     expect(page.locator(".gate--shut").first).to_contain_text("Which shelf?")
     assert server.one("SELECT blocked_reason FROM tasks_task WHERE code = ?", code) == "Which shelf?"
-    page.get_by_role("button", name="Unblock").click()
+    page.get_by_role("button", name="Unblock", exact=True).click()
     page.locator("#reason-input").fill("The lower one.")
     page.locator("#reason-ok").click()
     expect(page.locator(".pill")).to_have_text("Ready")

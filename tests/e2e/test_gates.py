@@ -23,6 +23,7 @@ def test_a_start_is_approved_as_it_reads_and_an_edit_takes_that_back(
     expect(page.locator(".approval")).to_contain_text("Read me first")
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
+        page.wait_for_timeout(400)  # colours change by a transition
         found = Axe().run(page)
         assert not found.response["violations"], found.generate_report()
     page.get_by_role("button", name="Approve this text").click()

@@ -27,9 +27,9 @@ def test_a_webhook_is_made_tested_rotated_switched_off_and_deleted(olivia: Perso
     expect(page.locator(".secret code")).to_have_text(re.compile("^whsec_"))
     expect(page.get_by_text("The old secret signs as well")).to_be_visible()
     expect(page.get_by_label("Kinds")).to_have_value("task.* agent")  # what is typed outlives the parts that come anew
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#toasts")).to_contain_text("There is no kind agent")
-    page.get_by_text("What happened").click()
+    page.get_by_text("What happened").first.click()
     assert violations(page) == []
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 360, "height": 740})

@@ -55,7 +55,7 @@ def test_a_person_says_where_and_when_to_be_told(olivia: Person):
     page.locator("[name=quiet_from]").fill("22:00")
     page.locator("[name=quiet_until]").fill("07:00")
     page.locator("#times").get_by_label("Failed").check()
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#times")).to_contain_text("Saved.")
     clean(page)
 

@@ -20,7 +20,7 @@ def test_a_venture_is_made_gets_a_budget_and_shows_what_is_spent(
     page.locator("#venture-dialog").get_by_role("button", name="Create").click()
     expect(page).to_have_url(re.compile("/ventures/moon-base$"))
     page.get_by_label("Budget in USD").fill("10")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("status").filter(has_text="Saved")).to_be_visible()
     expect(page.locator(".budget")).to_contain_text("$10.00 left")
     victor = sign_in("victor")
