@@ -9,11 +9,12 @@ class TasksConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models import signals
 
-        from tasks import hints, lasting, search, stream_shapes, sweeping, telling
+        from tasks import hints, lasting, search, stream_shapes, sweeping, telemetry, telling
 
         hints.register()
         lasting.register()
         stream_shapes.register()
         sweeping.register()
+        telemetry.register()
         telling.register()
         signals.post_migrate.connect(search.keep_index, sender=self)

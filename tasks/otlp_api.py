@@ -94,5 +94,4 @@ class UnmatchedOut(Answer):
 @endpoint("GET", needs=("operate",), gives=UnmatchedOut, name="reports", paged=True, query=Query(LIMIT, CURSOR))
 def list_unmatched(call: Call) -> Page:
     """Usage that telemetry reported and that belongs to no task, newest first."""
-    rows = Series.objects.filter(unmatched_tokens__gt=0) | Series.objects.filter(unmatched_micro_usd__gt=0)
-    return page(rows, call.query, orders={"id": None}, default="-id", bare=call.bare)
+    return page(Series.objects.unmatched(), call.query, orders={"id": None}, default="-id", bare=call.bare)

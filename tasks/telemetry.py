@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
-from mission_control import log
+from django.db.models.functions import Now
+
+from mission_control import chores, log
 from mission_control.actors import Actor
 from mission_control.errors import NotThere
 from tasks import sessions, transitions
 from tasks.otlp import Point
 from tasks.telemetry_models import Series
 from ventures.ledger import Spent
+
+KEPT_DAYS = 30  # after its last report
 
 
 @dataclass
@@ -28,7 +33,7 @@ def take(actor: Actor, points: Sequence[Point]) -> Booked:
     """Book what is new in these points: the difference to what each series was booked for, on the task it names.
 
     A running total books what it grew by, and all of itself after a restart; a delta is booked once. What names no
-    task that the caller sees is kept with its series and recorded once as usage.unmatched. Locks the series in the
+    task that the caller sees is kept with its series, of one name and subject in one row, and recorded once as usage.unmatched. Locks the series in the
     order of their digests, then each task in the order of the codes.
     """
     result = Booked()
@@ -53,6 +58,17 @@ def take(actor: Actor, points: Sequence[Point]) -> Booked:
     return result
 
 
+def forget_old() -> int:
+    """Chore: remove what was last reported so long ago that nobody repeats it. Returns how many."""
+    gone, _ = Series.objects.filter(seen_at__lt=log.now() - timedelta(days=KEPT_DAYS)).delete()
+    return gone
+
+
+def register() -> None:
+    """Tell the floor which chore there is. Called once, when the app is ready."""
+    chores.register("forget telemetry", 3600, forget_old)
+
+
 def _advanced(actor: Actor, point: Point) -> tuple[Series, int]:
     """The locked series and what is new in this point."""
     series, _ = Series.objects.get_or_create(
@@ -72,7 +88,8 @@ def _advanced(actor: Actor, point: Point) -> tuple[Series, int]:
         elif point.start_nanos == series.start_nanos and point.start_nanos:
             return series, 0  # a total of one run cannot fall
     series.start_nanos, series.at_nanos, series.value = point.start_nanos, point.at_nanos, point.amount
-    series.save(update_fields=["start_nanos", "at_nanos", "value"])
+    series.seen_at = Now()
+    series.save(update_fields=["start_nanos", "at_nanos", "value", "seen_at"])
     return series, new
 
 
@@ -96,13 +113,17 @@ def _more(spent: Spent, point: Point, new: int) -> Spent:
 
 
 def _keep(actor: Actor, series: Series, point: Point, new: int) -> None:
-    first = not (series.unmatched_tokens or series.unmatched_micro_usd)
+    """With the first series of the sender that says the same: of log records each is a series of its own."""
+    same = Series.objects.unmatched().filter(agent=series.agent, name=series.name, subject=series.subject)
+    kept = same.select_for_update().order_by("pk").first()
+    series = kept or series
+    series.seen_at = Now()
     if point.sort == "cost":
         series.unmatched_micro_usd += new
     else:
         series.unmatched_tokens += new
-    series.save(update_fields=["unmatched_tokens", "unmatched_micro_usd"])
-    if first:
+    series.save(update_fields=["unmatched_tokens", "unmatched_micro_usd", "seen_at"])
+    if kept is None:
         log.record(
             "usage.unmatched", actor, level="warning", agent=actor.agent.slug if actor.agent else "", title=point.name,
             message=f"Reported for {series.subject or 'no task'}, which is not there.",

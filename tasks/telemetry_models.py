@@ -6,6 +6,14 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+UNMATCHED = Q(unmatched_tokens__gt=0) | Q(unmatched_micro_usd__gt=0)
+
+
+class SeriesQuerySet(models.QuerySet["Series"]):
+    def unmatched(self) -> SeriesQuerySet:
+        """With something that belongs to no task."""
+        return self.filter(UNMATCHED)
+
 
 class Series(models.Model):
     """One counter of one sender. What was reported before `at_nanos` is booked and never booked again."""
@@ -19,16 +27,13 @@ class Series(models.Model):
     value = models.BigIntegerField(default=0)  # tokens or micro-USD, as last reported by a running total
     unmatched_tokens = models.BigIntegerField(default=0)
     unmatched_micro_usd = models.BigIntegerField(default=0)
-    seen_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now())  # when it was reported last
+
+    objects = SeriesQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "series"
-        indexes = [
-            models.Index(
-                fields=["-id"], name="series_unmatched",
-                condition=Q(unmatched_tokens__gt=0) | Q(unmatched_micro_usd__gt=0),
-            )
-        ]  # fmt: skip
+        indexes = [models.Index(fields=["-id"], name="series_unmatched", condition=UNMATCHED)]
 
     def __str__(self) -> str:
         return f"{self.name} {self.subject}".strip()

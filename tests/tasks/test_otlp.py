@@ -3,6 +3,7 @@
 import gzip
 import json
 import threading
+from datetime import timedelta
 
 import pytest
 from django.db import connections
@@ -13,8 +14,9 @@ from opentelemetry.sdk.metrics import Counter, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
+from mission_control import log
 from mission_control.models import Activity
-from tasks import otlp
+from tasks import otlp, telemetry
 from tasks.telemetry_models import Series
 from tests.conftest import Api, a_task, claimed, fresh
 from ventures.models import LedgerEntry
@@ -136,6 +138,26 @@ def test_what_belongs_to_no_task_is_seen_by_operators_and_told_once(agent, api_o
     assert (report["agent"], report["subject"], report["tokens"]) == ("stella", hidden.code, 15)
     assert Activity.objects.filter(kind="usage.unmatched").count() == 1
     assert "task.id" in sent(agent, a_report("", a_point(1, 2))).json()["partialSuccess"]["errorMessage"]
+
+
+def test_log_records_of_no_task_are_added_up_and_told_once(agent, api_of, operator):
+    for at in (2, 3, 3):
+        spent = {"key": "input_tokens", "value": {"intValue": 100}}
+        record = {"timeUnixNano": at * SECOND, "eventName": "call", "attributes": [spent]}
+        assert sent(agent, {"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}, "/v1/logs").status_code == 200
+    [report] = api_of(operator).get("/usage/unmatched").json()["reports"]
+    assert (report["name"], report["tokens"]) == ("call", 200)
+    assert Activity.objects.filter(kind="usage.unmatched").count() == 1
+
+
+def test_what_nobody_reports_any_more_is_forgotten(agent, task):
+    sent(agent, a_report(task.code, a_point(100, 2)))
+    sent(agent, a_report("", a_point(100, 2)))
+    Series.objects.update(seen_at=log.now() - timedelta(days=telemetry.KEPT_DAYS + 1))
+    sent(agent, a_report(task.code, a_point(150, 3)))
+    assert telemetry.forget_old() == 1
+    sent(agent, a_report(task.code, a_point(170, 4)))
+    assert fresh(task).tokens_used == 170
 
 
 @pytest.mark.parametrize(
