@@ -305,6 +305,8 @@ LEASE_SECONDS = env.int("LEASE_SECONDS", default=300)
 SIMPLE_LEASE_SECONDS = env.int("SIMPLE_LEASE_SECONDS", default=4 * 3600)  # /api clients never send a heartbeat
 LEASE_SECONDS_MIN = env.int("LEASE_SECONDS_MIN", default=15)  # lower only to test faults: the sweep runs every 5 s
 LEASE_SECONDS_MAX = 24 * 3600
+HAND_OVER_SECONDS = env.int("HAND_OVER_SECONDS", default=60)  # so long each way of a hand-over is waited for
+MODELS_BY_PRIORITY = env.dict("MODELS_BY_PRIORITY", default={})  # urgent=…,high=…; else the agent's own model
 SWEEP_SECONDS = 5
 WAKE_TURNS = env.int("WAKE_TURNS", default=8)  # so often may one agent wake another in one chain without a person
 WAKE_LIMIT = env.int("WAKE_LIMIT", default=600)  # and so often within ten minutes

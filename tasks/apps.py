@@ -9,8 +9,9 @@ class TasksConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models import signals
 
-        from tasks import hints, lasting, search, stream_shapes, sweeping, telemetry, telling
+        from tasks import dispatch, hints, lasting, search, stream_shapes, sweeping, telemetry, telling
 
+        dispatch.register()
         hints.register()
         lasting.register()
         stream_shapes.register()

@@ -23,6 +23,8 @@ from mission_control.money import to_usd
 from tasks import audit, collaboration, explain, handover, transitions
 from tasks.audit import AuditLine
 from tasks.board import reason_of
+from tasks.briefing import as_text
+from tasks.candidates import Candidate, candidates
 from tasks.collaboration_models import ContextEntry, Note, PlanStep
 from tasks.feed import SPOKEN, Line, line
 from tasks.gate_steps import Step, step
@@ -34,6 +36,7 @@ from tasks.revealing import revealed
 from tasks.vocabulary import APPROVABLE, ASSIGNED, CANCELLED, DONE, IN_PROGRESS, INBOX, PRIORITIES, READY, STATUSES
 
 ACTIVITIES = 50
+CANDIDATES = 8
 TABS = {
     "overview": "Overview", "activity": "Activity", "deliverables": "Deliverables", "sessions": "Sessions",
     "context": "Context", "audit": "Audit",
@@ -62,6 +65,7 @@ VERBS = {
         Verb("unblock", "Unblock", "It may go on", "primary", ask="What is the answer?", ask_label="Answer"),
         Verb("retry", "Retry", "Offer it again with a clean count", "primary"),
         Verb("to-ready", "Move to Ready", "Put it in the queue"),
+        Verb("process", "Process", "Choose an agent and hand it over"),
         Verb("start", "Start", "Take it in hand yourself"),
         Verb("complete", "Complete", "Hand it in", ask="What came out of it?", ask_label="Summary"),
         Verb("release", "Release", "End the lease; it goes back unfinished", ask="Release this task?"),
@@ -137,6 +141,12 @@ class SessionLine:
         if given in (None, "", self.session.summary):
             return ""
         return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, indent=2)
+
+    @property
+    def given(self) -> str:
+        """The briefing that was handed over with it, as text; "" when it was claimed without."""
+        told = self.session.context_provided
+        return as_text(told) if told else ""
 
     @property
     def seconds(self) -> int:
@@ -316,6 +326,13 @@ class Details:
                 way = step(self.actor, self.task, gate)
                 found.append((gate, way, buttons.get(way.verb) if way else None))
         return found
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Who could do it, the one that Process would choose first; none while it cannot be processed."""
+        if not any(verb.name == "process" for verb in self.verbs):
+            return []
+        return candidates(self.task)[:CANDIDATES]
 
     @property
     def gates_open(self) -> list[explain.Gate]:

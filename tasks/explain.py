@@ -256,10 +256,15 @@ def _agent_gates(task: Task, agent: Agent, moment: datetime) -> list[Gate]:
     found = [_claimed_gate(agent), _assignee_gate(task, agent), _skills_gate(task, agent), _joined_gate(task, agent)]
     found.append(_wip_gate(task))
     held = Task.objects.leased_to(agent).count() if agent.max_concurrent else 0
-    found.append(_capacity_gate(agent, held))
+    found.append(capacity_gate(agent, held))
     if task.offered:
         found.append(Gate("queue", True, f"Place {_place(task)} in its queue: {agent.slug} may claim it."))
     return [gate for gate in found if gate is not None]
+
+
+def standing_gates(task: Task, agent: Agent) -> list[Gate]:
+    """What lies between this agent and this task whoever it is meant for, and whatever the agent does now."""
+    return [_skills_gate(task, agent), _joined_gate(task, agent)]
 
 
 def _claimed_gate(agent: Agent) -> Gate | None:
@@ -298,7 +303,7 @@ def _joined_gate(task: Task, agent: Agent) -> Gate:
     venture = task.venture
     if venture.open_to_all:
         return Gate("joined", True, f"{venture.name} is open to every agent.")
-    if agent.ventures.filter(pk=venture.pk).exists():
+    if venture in agent.ventures.all():
         return Gate("joined", True, f"{agent.slug} has joined {venture.name}.")
     return Gate("joined", False, f"{agent.slug} has not joined {venture.name}.", _join(task, agent))
 
@@ -326,7 +331,7 @@ def _wip_gate(task: Task) -> Gate:
     return Gate("wip_limit", False, f"“{label}” of {venture.name} is full: {count} of {limit}.", action)
 
 
-def _capacity_gate(agent: Agent, held: int) -> Gate:
+def capacity_gate(agent: Agent, held: int) -> Gate:
     limit = agent.max_concurrent
     if not limit:
         return Gate("capacity", True, f"{agent.slug} has no limit on tasks at once.")

@@ -12,7 +12,7 @@ from mission_control.figures import dollars
 from mission_control.markdown import marked, rendered
 from mission_control.models import Activity
 from tasks.board import iso
-from tasks.vocabulary import STATUSES
+from tasks.vocabulary import STATUSES, WAYS
 
 FIELD_WORDS = {
     "estimated_cost_micro_usd": "estimated cost", "required_capabilities": "needed capabilities",
@@ -109,6 +109,11 @@ def _planned(_: Activity, data: dict[str, Any]) -> str:
     return f"{STEP_VERBS.get(step.get('state', ''), 'set back')} step {step.get('number')}"
 
 
+def _handed_on(activity: Activity, data: dict[str, Any]) -> str:
+    before, after = (WAYS.get(data.get(when, {}).get("via", ""), "") for when in ("before", "after"))
+    return f"heard nothing from {activity.agent} by {before}: now by {after}"
+
+
 STEP_VERBS = {"running": "began", "done": "finished", "failed": "failed at", "skipped": "skipped"}
 SENTENCES: dict[str, Callable[[Activity, dict[str, Any]], str]] = {
     "task.created": lambda a, d: f"created it in {_to(a)}",
@@ -131,6 +136,9 @@ SENTENCES: dict[str, Callable[[Activity, dict[str, Any]], str]] = {
     "task.reopened": lambda a, d: f"reopened it, generation {d.get('generation')}",
     "task.rated": lambda a, d: f"gave it {d.get('quality')} of 5 for quality, {d.get('timeliness')} of 5 for time",
     "task.approved": lambda a, d: "approved its start",
+    "task.processed": lambda a, d: f"handed it to {a.agent} by {WAYS.get(d.get('via', ''), d.get('via'))}",
+    "task.dispatched": _handed_on,
+    "task.unacknowledged": lambda a, d: f"put it back in the queue: {a.agent} did not take it up",
     "task.retried": lambda a, d: "offered it again",
     "dependency.added": lambda a, d: f"made it wait for {d.get('depends_on')}",
     "dependency.removed": lambda a, d: f"no longer makes it wait for {d.get('depends_on')}",

@@ -120,13 +120,14 @@ def work_in_progress_is_held() -> Iterator[str]:
 
 
 def sessions_end_with_their_lease() -> Iterator[str]:
-    """At most one live primary session per task, and none on a task that is not leased to it; sub-agents end with the work."""
+    """At most one live primary session per task, and none on a task that is not leased or handed to it; sub-agents end with the work."""
     live = Session.objects.live().filter(type="primary", task__isnull=False)
     crowded = live.values("task__code").annotate(n=Count("pk")).filter(n__gt=1).order_by("task__code")
     for row in crowded:
         yield f"task {row['task__code']} has {row['n']} live primary sessions"
     held = Q(task__status=IN_PROGRESS, task__holder=F("agent"), task__epoch=F("attempt"))
-    for key, code in live.exclude(held).order_by("pk").values_list("key", "task__code"):
+    announced = Q(state="queued", task__status=ASSIGNED, task__assignee=F("agent"), task__handed_until__isnull=False)
+    for key, code in live.exclude(held).exclude(announced).order_by("pk").values_list("key", "task__code"):
         yield f"session {key} is live and task {code} is not leased to it"
     helping = Session.objects.live().filter(type="subagent", task__isnull=False)
     left = helping.exclude(task__status__in=(ASSIGNED, IN_PROGRESS)).order_by("pk")

@@ -218,6 +218,12 @@ class Task(models.Model):
     version = models.PositiveIntegerField(default=1)  # raised by every recorded change: the ETag
     created_at = models.DateTimeField(db_default=Now())
 
+    # it was handed to its assignee, who has not claimed it yet
+    handed_by = models.CharField(
+        max_length=12, blank=True, db_default=""
+    )  # the way that is waited for, see dispatch.py
+    handed_until = models.DateTimeField(null=True, blank=True)
+
     # who holds it
     epoch = models.PositiveIntegerField(default=0)  # raised by every entry into in_progress, never falls
     held_by = models.ForeignKey(
@@ -267,6 +273,11 @@ class Task(models.Model):
                 | (~Q(status=IN_PROGRESS) & Q(held_by=None, holder=None, lease_expires_at=None)),
             ),
             models.CheckConstraint(
+                name="task_handed",
+                condition=Q(handed_until=None, handed_by="")
+                | (Q(handed_until__isnull=False, status=ASSIGNED, assignee__isnull=False) & ~Q(handed_by="")),
+            ),
+            models.CheckConstraint(
                 name="task_progress", condition=Q(progress_percent=None) | Q(progress_percent__lte=100)
             ),
             models.CheckConstraint(
@@ -279,6 +290,7 @@ class Task(models.Model):
         indexes = [
             models.Index(fields=["lane", "sort_key", "id"], name="task_queue", condition=Q(offered=True)),
             models.Index(fields=["lease_expires_at", "id"], name="task_lease", condition=Q(status=IN_PROGRESS)),
+            models.Index(fields=["handed_until"], name="task_handed_over", condition=Q(handed_until__isnull=False)),
             models.Index(fields=["not_before"], name="task_held_back", condition=Q(not_before__isnull=False)),
             models.Index(fields=["status", "sort_key", "id"], name="task_column_queue", condition=IN_QUEUES),
             models.Index(

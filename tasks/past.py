@@ -34,7 +34,13 @@ from tasks.vocabulary import (
 )
 
 FIELDS = ("title", "priority", "assignee", "tags", "deadline")
-TELLING = ("task.created", "task.updated", "task.moved")  # the kinds whose data holds fields before and after
+TELLING = (
+    "task.created",
+    "task.updated",
+    "task.moved",
+    "task.processed",
+    "task.unacknowledged",
+)  # the kinds whose data holds fields before and after
 WORKED = (IN_PROGRESS, REVIEW, DONE)
 
 # One pass over the lines up to the moment; what was pruned stands as the prune left it. A line that outlasted the prune

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from operator import attrgetter
@@ -64,6 +65,8 @@ MOVES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "move": ((INBOX, READY, ASSIGNED), (INBOX, READY, ASSIGNED)),
     "claim": ((READY, ASSIGNED), (IN_PROGRESS,)),
     "start": ((READY, ASSIGNED), (IN_PROGRESS,)),
+    "process": ((INBOX, READY, ASSIGNED, PAUSED), (ASSIGNED,)),
+    "hand_back": ((ASSIGNED,), (READY,)),
     "release": ((IN_PROGRESS,), RESTING),
     "fail": ((IN_PROGRESS,), RESTING),
     "expire": ((IN_PROGRESS,), RESTING),
@@ -94,6 +97,17 @@ REMEMBERED = (INBOX, REVIEW, FAILED)  # where a paused or blocked task goes back
 WORKED = ("task.started", "task.completed")  # what makes the work one's own
 BATCH = 500
 BACKOFF_SECONDS, BACKOFF_MOST = 5, 600
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What goes with a hand-over. `way`: how it is told first, for `seconds`; `reason`: why this agent."""
+
+    branch: str
+    model: str
+    way: str
+    seconds: int
+    reason: str
 
 
 # ── create ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -258,6 +272,9 @@ def edit(actor: Actor, code: str, changes: dict[str, Any], *, version: int | Non
             task, "task.updated", actor, status_from=READY, status_to=ASSIGNED, venture_from=moved_venture, data=data
         )
         return task
+    if "assignee" in after and task.handed_until:
+        _end_queued(task, "assigned to another")
+        writes.update(NOT_HANDED)
     _write(task, **writes, offered=is_offered(task, task.status))
     status = task.status if moved_venture else ""
     _record(task, "task.updated", actor, status_from=status, status_to=status, venture_from=moved_venture, data=data)
@@ -393,6 +410,7 @@ def take(actor: Actor, tasks: list[Task], session_key: str, seconds: int) -> Non
     """
     agent, now = actor.agent, tasks[0].db_now
     until = now + timedelta(seconds=seconds)
+    awaited = [task for task in tasks if task.handed_until]
     by_status: dict[str, list[Task]] = {}
     for task in tasks:
         by_status.setdefault(task.status, []).append(task)
@@ -410,7 +428,18 @@ def take(actor: Actor, tasks: list[Task], session_key: str, seconds: int) -> Non
                 task, "task.claimed", actor, agent=agent.slug, session=task.session_key, status_from=status,
                 status_to=IN_PROGRESS, data={"epoch": task.epoch, "lease_seconds": seconds},
             )  # fmt: skip
-    _open_sessions(agent, tasks)
+    begun = [task for task in awaited if _begin_queued(agent, task)]
+    unannounced = [task for task in tasks if task not in begun]
+    if unannounced:
+        _open_sessions(agent, unannounced)
+
+
+def _begin_queued(agent: Agent, task: Task) -> int:
+    """The run that a hand-over announced begins: it keeps what the agent was given."""
+    queued = Session.objects.live().filter(task=task, agent=agent, type="primary", state="queued")
+    return queued.update(
+        state="running", key=task.session_key, attempt=task.epoch, started_at=task.db_now, heartbeat_at=task.db_now
+    )
 
 
 def _open_sessions(agent: Agent, tasks: list[Task]) -> None:
@@ -443,6 +472,65 @@ def _session_key(tasks: list[Task], agent: Agent, given: str) -> Any:
     if given:
         return Sql("%s || code", f"{given}:")
     return Sql("%s || code || ':' || (epoch + 1)", f"{agent.slug}:")
+
+
+def hand(actor: Actor, task: Task, agent: Agent, given: Handed) -> Session:
+    """Put a locked task before one agent and announce its run: the write of process.
+
+    The lane and the branch are written with it. An approval that holds goes on to hold: the branch is named by us from
+    the text that was read. Records task.processed. Called by dispatch.py inside its unit.
+    """
+    here, before, stale = task.status, task.assignee, handover.is_stale(task)
+    _end_queued(task, "handed over anew")
+    task.assignee, task.branch, task.not_before = agent, given.branch, None
+    writes: dict[str, Any] = {
+        "assignee": agent, "branch": given.branch, "not_before": None, "remembered": "", "paused_reason": "",
+        "handed_until": task.db_now + timedelta(seconds=given.seconds), "handed_by": given.way, "lane": lane_for(task),
+    }  # fmt: skip
+    if task.approved_at and not stale:
+        writes["approved_hash"] = handover.digest(task)
+    if here == INBOX:
+        writes["sort_key"] = sort_key_at(task.db_now, task.priority)
+    _move([task], "process", ASSIGNED, **writes)
+    session = Session.objects.create(
+        key=f"{agent.slug}:{task.code}:{task.epoch + 1}:{task.version}", agent=agent, task=task, state="queued",
+        model=given.model, started_at=task.db_now, heartbeat_at=task.db_now,
+    )  # fmt: skip
+    _record(
+        task, "task.processed", actor, agent=agent.slug, session=session.key, status_from=here, status_to=ASSIGNED,
+        message=given.reason, data={
+            "before": {"assignee": before.slug if before else ""}, "after": {"assignee": agent.slug},
+            "via": given.way, "seconds": given.seconds, "model": given.model, "branch": given.branch,
+        },
+    )  # fmt: skip
+    return session
+
+
+def hand_on(actor: Actor, task: Task, way: str, seconds: int) -> None:
+    """Nobody took up the locked task by the way it was handed over: wait for the next one. Records task.dispatched."""
+    before = task.handed_by
+    _write(task, handed_by=way, handed_until=task.db_now + timedelta(seconds=seconds))
+    _record(
+        task, "task.dispatched", actor, agent=task.assignee.slug if task.assignee else "",
+        data={"before": {"via": before}, "after": {"via": way}, "seconds": seconds},
+    )  # fmt: skip
+
+
+def hand_back(actor: Actor, task: Task) -> None:
+    """No way led to the agent: the locked task is anybody's again. Records task.unacknowledged."""
+    gone, way = task.assignee.slug if task.assignee else "", task.handed_by
+    task.assignee = None
+    _move([task], "hand_back", READY, assignee=None, lane=lane_for(task))
+    _record(
+        task, "task.unacknowledged", actor, level="warning", agent=gone, status_from=ASSIGNED, status_to=READY,
+        data={"before": {"assignee": gone, "via": way}, "after": {"assignee": ""}},
+    )  # fmt: skip
+
+
+def _end_queued(task: Task, error: str) -> None:
+    """The run that a hand-over announced will not begin."""
+    queued = Session.objects.live().filter(task=task, type="primary", state="queued")
+    queued.update(state="cancelled", ended_at=task.db_now, error=error)
 
 
 @log.verb
@@ -1113,7 +1201,9 @@ def allowed_verbs(actor: Actor, task: Task) -> list[str]:
     if not actor.can("operate"):
         return []
     verbs = [name for name, (froms, _) in MOVES.items() if task.status in froms]
-    hidden = {"claim", "expire", "fail", "move"}
+    hidden = {"claim", "expire", "fail", "move", "hand_back"}
+    if task.blockers_open:
+        hidden.add("process")
     if task.status == BLOCKED and task.blockers_open:
         hidden.add("unblock")
     if task.status in (PAUSED, FAILED, REVIEW, INBOX):
@@ -1292,6 +1382,9 @@ NOBODY: dict[str, Any] = {
 }  # fmt: skip
 
 
+NOT_HANDED: dict[str, Any] = {"handed_until": None, "handed_by": ""}
+
+
 def _move(tasks: list[Task], verb: str, to: str, **changes: Any) -> None:
     """The one place where a status is written: a guarded UPDATE of locked rows that share their status.
 
@@ -1301,6 +1394,11 @@ def _move(tasks: list[Task], verb: str, to: str, **changes: Any) -> None:
     froms, tos = MOVES[verb]
     if here not in froms or to not in tos:
         raise wrong_state(tasks[0], verb)
+    awaited = [task for task in tasks if task.handed_until]
+    if awaited and verb != "process":
+        changes = {**changes, **NOT_HANDED}
+        for task in awaited if verb != "claim" else ():
+            _end_queued(task, "not taken up" if verb == "hand_back" else verb)
     for name, value in changes.items():
         for task in tasks:
             setattr(task, name, value)

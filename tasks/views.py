@@ -17,7 +17,7 @@ from mission_control.actors import Actor, person
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.figures import dollars
 from mission_control.views import PageRequest, is_part, page
-from tasks import approvals, collaboration, feedback, forms, plan, transitions
+from tasks import approvals, collaboration, dispatch, feedback, forms, plan, transitions
 from tasks.board import DROPS, MOST, PAGE, Board, Column, Names, Place, cards, iso, menus, read_order
 from tasks.bulk import Outcome, apply
 from tasks.details import LINES, TABS, Details, digest
@@ -338,7 +338,7 @@ def _details(request: PageRequest, code: str, tab: str = "") -> dict[str, Any]:
     return context
 
 
-def _drawer_answer(request: PageRequest, code: str) -> HttpResponse:
+def drawer_answer(request: PageRequest, code: str) -> HttpResponse:
     """The drawer after a change, on the tab it was on."""
     return render(request, "tasks/_drawer.html", _details(request, code, request.POST.get("tab", "")))
 
@@ -361,14 +361,14 @@ def edit(request: PageRequest, code: str) -> HttpResponse:
                 raise Refused(STALE[name].format(title=task.title), code="stale", status=412)
             version = task.version
     transitions.edit(request.actor, code, given, version=version)
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 @page("POST", needs="operate")
 def approve(request: PageRequest, code: str) -> HttpResponse:
     """The click carries the hash of the text that stood there."""
     approvals.approve_start(request.actor, code, forms.printable(request.POST.get("hash", "")))
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 @page("POST", needs="operate")
@@ -377,7 +377,7 @@ def give_feedback(request: PageRequest, code: str) -> HttpResponse:
     feedback.rate(
         request.actor, code, quality, timeliness, notes=forms.reason({"reason": request.POST.get("notes", "")})
     )
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 @page("POST")
@@ -387,7 +387,7 @@ def verb(request: PageRequest, code: str, name: str) -> HttpResponse:
     if act is None:
         raise NotThere("There is no such verb.")
     act(request.actor, code, forms.reason(request.POST))
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 VERBS: dict[str, Callable[[Actor, str, str], Any]] = {
@@ -396,6 +396,7 @@ VERBS: dict[str, Callable[[Actor, str, str], Any]] = {
     "resume": lambda actor, code, reason: transitions.resume(actor, code),
     "unblock": lambda actor, code, reason: transitions.unblock(actor, code, answer=reason),
     "retry": lambda actor, code, reason: transitions.retry(actor, code),
+    "process": lambda actor, code, reason: dispatch.process(actor, code),
     "start": lambda actor, code, reason: transitions.start(actor, code),
     "complete": lambda actor, code, reason: transitions.complete(actor, code, summary=reason),
     "release": lambda actor, code, reason: transitions.release(actor, code, reason=reason),
@@ -414,13 +415,13 @@ VERBS: dict[str, Callable[[Actor, str, str], Any]] = {
 @page("POST", needs="orchestrate")
 def add_dependency(request: PageRequest, code: str) -> HttpResponse:
     transitions.add_dependency(request.actor, code, _code_of(forms.printable(request.POST.get("depends_on", ""))))
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 @page("POST", needs="orchestrate")
 def remove_dependency(request: PageRequest, code: str) -> HttpResponse:
     transitions.remove_dependency(request.actor, code, forms.printable(request.POST.get("depends_on", "")))
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 def _code_of(text: str) -> str:
@@ -464,7 +465,7 @@ SAID, STEP, KEY, ROLE = 10_000, 500, 200, 60  # characters
 @page("POST", needs="orchestrate")
 def comment(request: PageRequest, code: str) -> HttpResponse:
     collaboration.comment(request.actor, code, forms.said(request.POST, "comment", SAID))
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 @page()
@@ -483,38 +484,38 @@ def share(request: PageRequest, code: str) -> HttpResponse:
         raise Invalid({"kind": "There is no such kind."})
     key, value = forms.said_line(request.POST, "key", KEY), forms.said(request.POST, "value", SAID)
     collaboration.share(request.actor, code, key, value, kind=kind)
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 @page("POST", needs="orchestrate")
 def add_participant(request: PageRequest, code: str) -> HttpResponse:
     role = forms.optional_line(request.POST, "role", ROLE)
     collaboration.join(act_for(request.actor, forms.printable(request.POST.get("agent", ""))), code, role)
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 @page("POST", needs="orchestrate")
 def remove_participant(request: PageRequest, code: str) -> HttpResponse:
     collaboration.leave(act_for(request.actor, forms.printable(request.POST.get("agent", ""))), code)
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 @page("POST", needs="orchestrate")
 def remove_context(request: PageRequest, code: str) -> HttpResponse:
     collaboration.take_back(request.actor, code, forms.said_line(request.POST, "key", KEY))
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 @page("POST", needs="orchestrate")
 def take_note(request: PageRequest, code: str) -> HttpResponse:
     collaboration.take_note(request.actor, code, forms.said(request.POST, "note", SAID))
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 @page("POST", needs="orchestrate")
 def add_step(request: PageRequest, code: str) -> HttpResponse:
     plan.add(request.actor, code, forms.said_line(request.POST, "step", STEP))
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 @page("POST", needs="orchestrate")
@@ -523,7 +524,7 @@ def set_step(request: PageRequest, code: str, number: int) -> HttpResponse:
     if state not in STEP_STATES:
         raise Invalid({"state": "There is no such state."})
     plan.change(request.actor, code, number, state=state)
-    return _drawer_answer(request, code)
+    return drawer_answer(request, code)
 
 
 # ── deliverables ────────────────────────────────────────────────────────────────────────────────────────────────────

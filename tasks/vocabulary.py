@@ -42,6 +42,7 @@ STEP_WORDS = {
     "completed": "done", "complete": "done", "finished": "done", "checked": "done",
     "error": "failed", "cancelled": "skipped", "canceled": "skipped",
 }  # fmt: skip
+WAYS = {"webhook": "webhook", "push": "its open connection", "runner": "its runner", "poll": "its next call"}
 CONTEXT_KINDS = ("requirement", "decision", "artifact", "share")
 SESSION_STATES = ("queued", "running", "waiting", "paused", "completed", "failed", "cancelled")
 
@@ -96,6 +97,8 @@ WHO = {
     "move": "operator, lead, creator",
     "claim": "agent",
     "start": "operator",
+    "process": "operator, lead",
+    "hand_back": "system",
     "release": "lease holder, operator, lead",
     "fail": "lease holder",
     "expire": "system",
@@ -140,6 +143,7 @@ KINDS = (
     "task.created", "task.updated", "task.moved", "task.claimed", "task.started", "task.progressed", "task.released",
     "task.expired", "task.failed", "task.blocked", "task.unblocked", "task.paused", "task.resumed", "task.completed",
     "task.accepted", "task.returned", "task.cancelled", "task.reopened", "task.retried", "task.deleted", "task.approved", "task.rated",
+    "task.processed", "task.dispatched", "task.unacknowledged",
     "dependency.added", "dependency.removed", "deliverable.added", "deliverable.adopted", "activity.logged",
     "plan.changed", "comment.added", "participant.joined", "participant.left", "context.shared", "context.removed", "note.added", "checkpoint.posted", "finding.shared",
     "session.started", "session.updated", "session.ended", "agent.registered", "agent.claimed", "agent.changed",

@@ -49,6 +49,7 @@ WHO: dict[tuple[str, str], set[str]] = {
     ("GET", "feedback/metrics"): READERS, ("GET", "audit"): READERS,
     ("GET", "tasks/{code}/approve"): READERS, ("POST", "tasks/{code}/approve"): WORKERS,
     ("PUT", "tasks/{code}/move"): WORKERS, ("PUT", "tasks/{code}/execution"): WORKERS,
+    ("POST", "tasks/{code}/process"): STEERERS, ("GET", "tasks/{code}/candidates"): READERS,
     ("GET", "tasks/{code}/why"): READERS, ("GET", "tasks/{code}/briefing"): READERS,
     ("GET", "tasks/{code}/activities"): READERS, ("POST", "tasks/{code}/activities"): WORKERS,
     ("GET", "tasks/{code}/deliverables"): READERS, ("POST", "tasks/{code}/deliverables"): WORKERS,

@@ -158,6 +158,7 @@ CASES: dict[str, Case] = {
     "tasks/{code}/release": about("held", None, "ada"), "tasks/{code}/fail": about("held", {"error": "x"}, "ada"),
     "tasks/{code}/complete": about("held", {"summary": "Done"}, "ada"),
     "tasks/{code}/block": about("held", {"reason": "Which?"}, "ada"),
+    "tasks/{code}/process": about("task", {"agent": "ada"}),
     "tasks/{code}/pause": about("task", {"reason": "Later"}), "tasks/{code}/cancel": about("task", {"reason": "No"}),
     "tasks/{code}/resume": lambda w: (w.boss, None, {"code": transitions.pause(DIRECTOR, a_task().code).code}),
     "tasks/{code}/unblock": lambda w: (

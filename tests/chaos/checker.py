@@ -45,6 +45,8 @@ MOVES: dict[str, tuple[set[str], set[str]]] = {
     "task.updated": (OPEN | {"done", "cancelled"}, OPEN | {"done", "cancelled"}),
     "task.moved": (QUEUES, QUEUES),
     "task.claimed": ({"ready", "assigned"}, {"in_progress"}),
+    "task.processed": (QUEUES | {"paused"}, {"assigned"}),
+    "task.unacknowledged": ({"assigned"}, {"ready"}),
     "task.started": ({"ready", "assigned"}, {"in_progress"}),
     "task.released": ({"in_progress"}, REST | {"failed"}),
     "task.failed": ({"in_progress"}, REST | {"failed"}),

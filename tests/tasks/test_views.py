@@ -10,6 +10,7 @@ import pytest
 from django.core.files.base import File
 from django.test import Client
 
+from agents import roster
 from mission_control import log
 from mission_control.actors import Actor
 from mission_control.models import Activity, Fleet
@@ -229,10 +230,10 @@ def test_each_tab_comes_with_a_bounded_number_of_statements(
     assert f'id="drawer-{task.code}"' in answer.content.decode()
 
 
-def test_verbs_shown_are_verbs_that_work(operator, browser_of):
+def test_verbs_shown_are_verbs_that_work(operator, ada, browser_of):
     """Every button of every state does what it says, or asks for the reason it needs."""
     client = browser_of(operator)
-
+    roster.note_seen(ada.agent)
     reach = {
         "inbox": lambda: a_task(status="inbox"),
         "ready": a_task,
@@ -253,7 +254,7 @@ def test_verbs_shown_are_verbs_that_work(operator, browser_of):
             task = make()
             answer = client.post(f"/tasks/{task.code}/{name}", {"reason": "because"}, headers=PART)
             assert answer.status_code == 200, (status, name, answer.content)
-            assert fresh(task).status != status, (status, name)
+            assert fresh(task).status != status or (status, name) == ("assigned", "process"), (status, name)
             pressed += 1
     assert pressed > 25
 

@@ -1,0 +1,165 @@
+"""Processing: pick an agent, name model and branch, keep what it is told, hand the task over and wait for the claim.
+
+The line task.processed reaches every door of the agent at once: its webhook, its sockets, its waiting claims. What is
+tried in order is which of them is waited for. A hand-over is a hint: it is acknowledged by the claim and by nothing else.
+Not: the choice (candidates.py), the writes (transitions.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db.models.functions import Now
+from django.utils.text import slugify
+
+from agents.models import Agent
+from mission_control import chores, log
+from mission_control.actors import Actor, system
+from mission_control.errors import NotAllowed, Refused
+from mission_control.models import Activity, Delivery, Webhook
+from tasks import candidates, claiming, handover, shapes, transitions
+from tasks.candidates import Candidate
+from tasks.models import Session, Task
+from tasks.transitions import Handed
+from tasks.vocabulary import PRIORITIES
+
+EVERY_SECONDS = 2
+PAGE = 200
+TITLE_LETTERS = 40
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """The task, the run that was announced, and the way that is waited for first."""
+
+    task: Task
+    session: Session
+    via: str
+    candidate: Candidate
+
+
+def register() -> None:
+    """Tell the floor which chore there is. Called once, when the app is ready."""
+    chores.register("hand over", EVERY_SECONDS, hand_on)
+
+
+@log.verb
+def process(actor: Actor, code: str, agent: Agent | None = None) -> HandedOver:
+    """Hand it to `agent`, else to its assignee, else to the best one there is. Records task.processed. Locks the task.
+
+    Refused: work in hand or over, open prerequisites, no approval that holds, a fleet that is frozen, a venture that
+    is not active; 403 for an agent that may not claim it, 409 `no_agent` when none fits.
+    """
+    if not transitions.leads(actor):
+        raise NotAllowed("Only an operator or a lead may do this.")
+    task = transitions.lock(actor, code)
+    _refuse_not_now(task)
+    found = candidates.candidates(task)
+    wanted = agent or task.assignee
+    chosen = _named(found, wanted) if wanted else _best(found)
+    given = Handed(
+        branch=task.branch or branch_for(chosen.agent, task), model=model_for(chosen.agent, task),
+        way=chosen.ways[0], seconds=settings.HAND_OVER_SECONDS, reason=_why(chosen, asked=wanted is not None),
+    )  # fmt: skip
+    session = transitions.hand(actor, task, chosen.agent, given)
+    session.context_provided = shapes.briefing_of(task)
+    session.save(update_fields=["context_provided"])
+    return HandedOver(task, session, given.way, chosen)
+
+
+def _refuse_not_now(task: Task) -> None:
+    if task.status not in transitions.MOVES["process"][0]:
+        raise transitions.wrong_state(task, "process")
+    if claiming.is_frozen():
+        raise Refused("The fleet is frozen: thaw it first.", code="frozen")
+    if task.venture.status != "active":
+        raise Refused(f"The venture {task.venture.slug} is {task.venture.status}.", code="venture_inactive")
+    if task.blockers_open:
+        raise Refused(f"It waits for {task.blockers_open} unfinished.", code="dependencies_open")
+    transitions.refuse_unapproved(task)
+    if handover.is_stale(task):
+        raise Refused("It reads differently than what was approved: approve it anew.", code="approval_needed")
+
+
+def _named(found: list[Candidate], wanted: Agent) -> Candidate:
+    chosen = next((candidate for candidate in found if candidate.agent.pk == wanted.pk), None)
+    if chosen is None:
+        raise Refused(f"{wanted.slug} is new here: a person has to open its claim link first.", code="no_agent")
+    if not chosen.able:
+        raise NotAllowed(chosen.against, code="no_agent")
+    return chosen
+
+
+def _best(found: list[Candidate]) -> Candidate:
+    if not found:
+        raise Refused("There is no agent yet.", code="no_agent")
+    if not found[0].fit:
+        raise Refused(f"No agent can take it now. The nearest: {found[0].against}", code="no_agent")
+    return found[0]
+
+
+def _why(chosen: Candidate, *, asked: bool) -> str:
+    if asked:
+        return f"{chosen.agent.slug} was asked for."
+    return " ".join(reason.sentence for reason in chosen.reasons if reason.name in ("capabilities", "load", "success"))
+
+
+def branch_for(agent: Agent, task: Task) -> str:
+    """`agent/<agent>-<title>-<code>`: letters, digits and dashes only, whatever the title holds."""
+    title = slugify(task.title).replace("_", "-")[:TITLE_LETTERS].strip("-") or "task"
+    return f"agent/{agent.slug.strip('-_')}-{title}-{task.code}"
+
+
+def model_for(agent: Agent, task: Task) -> str:
+    """By the instance's table of priorities, else the agent's own."""
+    table: dict[str, Any] = settings.MODELS_BY_PRIORITY
+    return str(table.get(PRIORITIES[task.priority]) or agent.model)[:120]
+
+
+# ── waiting for the claim ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def hand_on() -> int:
+    """Chore: hand-overs that nobody acknowledged go on by the next way, and after the last one back to the queue."""
+    waiting = Task.objects.filter(handed_until__isnull=False)
+    due = list(waiting.filter(handed_until__lte=Now()).order_by("handed_until").values_list("pk", flat=True)[:PAGE])
+    called = waiting.filter(handed_by="webhook", handed_until__gt=Now())
+    due += [pk for pk, code in called.order_by("pk").values_list("pk", "code")[:PAGE] if _was_refused(code)]
+    return sum(_next_way(pk) for pk in due)
+
+
+@log.verb
+def _next_way(pk: int) -> bool:
+    """Decides again under the row's lock, by the database's clock."""
+    task = Task.objects.filter(pk=pk, handed_until__isnull=False).locked(skip=True).first()
+    if task is None or task.assignee is None or task.handed_until is None:
+        return False
+    if task.handed_until > task.db_now and not (task.handed_by == "webhook" and _was_refused(task.code)):
+        return False
+    agent = task.assignee
+    hooked = Webhook.objects.filter(agent=agent.slug, enabled=True).exists()
+    left = _after(task.handed_by, candidates.ways_to(agent, hooked, task.db_now))
+    if left:
+        transitions.hand_on(system("dispatch"), task, left[0], settings.HAND_OVER_SECONDS)
+    else:
+        transitions.hand_back(system("dispatch"), task)
+    return True
+
+
+ORDER = ("webhook", "push", "runner", "poll")
+
+
+def _after(way: str, ways: list[str]) -> list[str]:
+    return [other for other in ways if ORDER.index(other) > ORDER.index(way)]
+
+
+def _was_refused(code: str) -> bool:
+    """Whether the first call of the webhook with this hand-over has failed: there is no use in waiting for it."""
+    lines = Activity.objects.filter(task=code, kind="task.processed").order_by("-seq").values("seq")[:1]
+    return (
+        Delivery.objects.filter(seq__in=lines, tries__gt=0, state__in=("pending", "dead"))
+        .exclude(webhook__agent="")
+        .exists()
+    )
