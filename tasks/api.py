@@ -47,7 +47,7 @@ from mission_control.query import (
 )
 from mission_control.rest import lower
 from mission_control.strict_json import iso
-from tasks import claiming, explain, journal, plan, sessions, sweeping, transitions, uploads, vocabulary
+from tasks import claiming, dispatch, explain, journal, plan, sessions, sweeping, transitions, uploads, vocabulary
 from tasks import serializers as shape
 from tasks.board import tagged
 from tasks.claim_answer import MOST_WAIT, RETRY_AFTER, answer_claim
@@ -626,9 +626,12 @@ def return_(call: Call, code: str) -> Task:
 
 @endpoint("PUT", needs=STEER, takes=shape.MoveIn, gives=shape.TaskOut, name="task", fenced=True)
 def move(call: Call, code: str) -> Task:
-    """Bring it to another status by the verb for that move, or to another place in its queue."""
+    """Bring it to another status by the verb for that move, or to another place in its queue.
+
+    To `in_progress` it is processed: handed to its assignee, else to the best agent, and stands in `assigned` until claimed.
+    """
     given = call.given
-    return transitions.move(
+    return dispatch.move(
         call.actor, code, given["status"], before=given.get("before", ""), after=given.get("after", ""),
         reason=given.get("reason", ""), fence=shown(call) or PLAIN, version=call.version,
     )  # fmt: skip

@@ -416,7 +416,7 @@ def cards(places: Sequence[Place], names: Names) -> list[Card]:
     )
     closed = [task.pk for task in tasks.values() if task.status in (REVIEW, DONE)]
     workers = dict(
-        Session.objects.filter(task__in=closed, type="primary").order_by("id").values_list("task_id", "agent_id")
+        Session.objects.attempts().filter(task__in=closed).order_by("id").values_list("task_id", "agent_id")
     )  # the newest wins
     return [_card(place, tasks[place.pk], names, workers) for place in places if place.pk in tasks]
 

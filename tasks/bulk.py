@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mission_control.actors import Actor
 from mission_control.errors import Invalid, Refused
-from tasks import forms, transitions
+from tasks import dispatch, forms, transitions
 from tasks.vocabulary import CANCELLED, STATUSES
 
 MOST = 200  # tasks in one act
@@ -52,7 +52,7 @@ def _edit(field: str) -> Callable[[Actor, str, str], object]:
 def _move(actor: Actor, code: str, value: str) -> object:
     if value not in STATUSES:
         raise Invalid({"status": "Unknown status."})
-    return transitions.move(actor, code, value)
+    return dispatch.move(actor, code, value)
 
 
 # assign: a slug, "" for nobody; priority: a word; tag, untag: one tag; move: a status; cancel: the reason, or "".

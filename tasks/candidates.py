@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count
 
 from agents.models import Agent
 from agents.roster import state_of
@@ -15,11 +15,10 @@ from mission_control import log
 from mission_control.models import Webhook
 from tasks import explain
 from tasks.claiming import within_hours
-from tasks.models import Session, Task
+from tasks.models import Task
 from tasks.vocabulary import IN_PROGRESS
 
 CONNECTED_SECONDS = 60  # who called so lately is told at once: it waits, listens or works
-MOST = 200
 
 
 @dataclass(frozen=True)
@@ -60,18 +59,12 @@ def candidates(task: Task) -> list[Candidate]:
     Five statements, whatever the size of the fleet.
     """
     moment = log.now()
-    agents = list(Agent.objects.exclude(claimed_at=None).prefetch_related("ventures").order_by("slug")[:MOST])
+    agents = list(Agent.objects.exclude(claimed_at=None).prefetch_related("ventures"))
     held: dict[int, int] = dict(
         Task.objects.filter(status=IN_PROGRESS, holder__in=agents).values_list("holder").annotate(n=Count("pk"))
     )
     hooked = set(Webhook.objects.filter(enabled=True).exclude(agent="").values_list("agent", flat=True))
-    ended = Session.objects.filter(type="primary", agent__in=agents, state__in=("completed", "failed"))
-    counted = ended.values_list("agent").annotate(n=Count("pk"), good=Count("pk", filter=Q(state="completed")))
-    record = {pk: (n, good) for pk, n, good in counted}
-    found = [
-        _candidate(task, agent, held.get(agent.pk, 0), agent.slug in hooked, record.get(agent.pk, (0, 0)), moment)
-        for agent in agents
-    ]
+    found = [_candidate(task, agent, held.get(agent.pk, 0), agent.slug in hooked, moment) for agent in agents]
     return sorted(found, key=_rank)
 
 
@@ -80,14 +73,12 @@ def _rank(candidate: Candidate) -> tuple[bool, bool, int, int, str]:
     return not candidate.fit, not candidate.able, candidate.held, -agent.reputation, agent.slug
 
 
-def _candidate(
-    task: Task, agent: Agent, held: int, hooked: bool, record: tuple[int, int], moment: datetime
-) -> Candidate:  # fmt: skip
+def _candidate(task: Task, agent: Agent, held: int, hooked: bool, moment: datetime) -> Candidate:
     ways = ways_to(agent, hooked, moment)
     hard = [Reason(gate.name, gate.open, gate.sentence) for gate in explain.standing_gates(task, agent)]
     soft = [_hours(agent, moment), _load(agent, held), _presence(agent, held, ways, moment)]
     able = all(reason.good for reason in hard)
-    reasons = [*hard, *soft, _success(agent, record)]
+    reasons = [*hard, *soft, _success(agent)]
     return Candidate(agent, able, able and all(reason.good for reason in soft), held, reasons, ways)
 
 
@@ -127,9 +118,7 @@ def _presence(agent: Agent, held: int, ways: Sequence[str], moment: datetime) ->
     return Reason("presence", True, f"{agent.slug} {here}.")
 
 
-def _success(agent: Agent, record: tuple[int, int]) -> Reason:
-    ended, completed = record
-    if not ended:
-        return Reason("success", True, f"No attempt of it has ended yet. Reputation {agent.reputation}.")
-    sentence = f"{completed} of {ended} attempts completed. Reputation {agent.reputation}."
-    return Reason("success", completed * 2 >= ended, sentence)
+def _success(agent: Agent) -> Reason:
+    done = agent.tasks_completed
+    sentence = f"It has finished {done} task{'' if done == 1 else 's'}. Reputation {agent.reputation}."
+    return Reason("success", True, sentence)

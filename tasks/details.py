@@ -20,7 +20,7 @@ from mission_control.figures import compact, dollars
 from mission_control.markdown import rendered
 from mission_control.models import Activity
 from mission_control.money import to_usd
-from tasks import audit, collaboration, explain, handover, transitions
+from tasks import audit, collaboration, dispatch, explain, handover, transitions
 from tasks.audit import AuditLine
 from tasks.board import reason_of
 from tasks.briefing import as_text
@@ -33,7 +33,18 @@ from tasks.models import Deliverable, Session, Task
 from tasks.plan import OVER
 from tasks.preview import Preview, kind_shown, preview
 from tasks.revealing import revealed
-from tasks.vocabulary import APPROVABLE, ASSIGNED, CANCELLED, DONE, IN_PROGRESS, INBOX, PRIORITIES, READY, STATUSES
+from tasks.vocabulary import (
+    APPROVABLE,
+    ASSIGNED,
+    CANCELLED,
+    DONE,
+    IN_PROGRESS,
+    INBOX,
+    PRIORITIES,
+    READY,
+    STATUSES,
+    WAYS,
+)
 
 ACTIVITIES = 50
 CANDIDATES = 8
@@ -335,6 +346,11 @@ class Details:
         return candidates(self.task)[:CANDIDATES]
 
     @property
+    def ways(self) -> list[tuple[str, str]]:
+        """How a hand-over that waits for its claim is told: the words for each way, with `tried`, `now` or `next`."""
+        return [(WAYS[way], state) for way, state in dispatch.ways_of(self.task)]
+
+    @property
     def gates_open(self) -> list[explain.Gate]:
         return [gate for gate in self.gates if gate.open]
 
@@ -478,7 +494,7 @@ class Details:
         for shown in by_id.values():
             above = by_id.get(shown.session.parent_id or 0)
             (above.children if above else top).append(shown)
-        primary = [shown for shown in by_id.values() if shown.session.type == "primary"]
+        primary = [shown for shown in by_id.values() if shown.session.type == "primary" and shown.session.attempt]
         for shown, before in pairwise(primary):
             shown.retried = before.session if before.session.state == "failed" else None
         return top

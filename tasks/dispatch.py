@@ -8,6 +8,7 @@ Not: the choice (candidates.py), the writes (transitions.py).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -19,11 +20,12 @@ from mission_control import chores, log
 from mission_control.actors import Actor, system
 from mission_control.errors import NotAllowed, Refused
 from mission_control.models import Activity, Delivery, Webhook
-from tasks import candidates, claiming, handover, shapes, transitions
+from tasks import candidates, claiming, explain, handover, shapes, transitions
 from tasks.candidates import Candidate
+from tasks.leases import PLAIN, Fence
 from tasks.models import Session, Task
 from tasks.transitions import Handed
-from tasks.vocabulary import PRIORITIES
+from tasks.vocabulary import IN_PROGRESS, PRIORITIES
 
 EVERY_SECONDS = 2
 PAGE = 200
@@ -50,7 +52,7 @@ def process(actor: Actor, code: str, agent: Agent | None = None) -> HandedOver:
     """Hand it to `agent`, else to its assignee, else to the best one there is. Records task.processed. Locks the task.
 
     Refused: work in hand or over, open prerequisites, no approval that holds, a fleet that is frozen, a venture that
-    is not active; 403 for an agent that may not claim it, 409 `no_agent` when none fits.
+    is not active or has enough in progress; 403 for an agent that may not claim it, 409 `no_agent` when none fits.
     """
     if not transitions.leads(actor):
         raise NotAllowed("Only an operator or a lead may do this.")
@@ -58,7 +60,7 @@ def process(actor: Actor, code: str, agent: Agent | None = None) -> HandedOver:
     _refuse_not_now(task)
     found = candidates.candidates(task)
     wanted = agent or task.assignee
-    chosen = _named(found, wanted) if wanted else _best(found)
+    chosen = _named(found, wanted) if wanted else _best(found, by_hand=actor.is_person)
     given = Handed(
         branch=task.branch or branch_for(chosen.agent, task), model=model_for(chosen.agent, task),
         way=chosen.ways[0], seconds=settings.HAND_OVER_SECONDS, reason=_why(chosen, asked=wanted is not None),
@@ -67,6 +69,22 @@ def process(actor: Actor, code: str, agent: Agent | None = None) -> HandedOver:
     session.context_provided = shapes.briefing_of(task)
     session.save(update_fields=["context_provided"])
     return HandedOver(task, session, given.way, chosen)
+
+
+@log.verb
+def move(
+    actor: Actor, code: str, status: str, *, before: str = "", after: str = "", reason: str = "", fence: Fence = PLAIN,
+    version: int | None = None,
+) -> Task:  # fmt: skip
+    """What the drop of a card means: on In progress it is processed, anywhere else it is `transitions.move`."""
+    task = transitions.lock(actor, code)
+    if status == IN_PROGRESS and task.status in transitions.MOVES["process"][0]:
+        if version is not None:
+            transitions.expect_version(actor, code, version)
+        return process(actor, code).task
+    return transitions.move(
+        actor, code, status, before=before, after=after, reason=reason, fence=fence, version=version
+    )
 
 
 def _refuse_not_now(task: Task) -> None:
@@ -78,6 +96,9 @@ def _refuse_not_now(task: Task) -> None:
         raise Refused(f"The venture {task.venture.slug} is {task.venture.status}.", code="venture_inactive")
     if task.blockers_open:
         raise Refused(f"It waits for {task.blockers_open} unfinished.", code="dependencies_open")
+    room = explain.wip_gate(task)
+    if not room.open:
+        raise Refused(room.sentence, code="wip_limit")
     transitions.refuse_unapproved(task)
     if handover.is_stale(task):
         raise Refused("It reads differently than what was approved: approve it anew.", code="approval_needed")
@@ -92,11 +113,12 @@ def _named(found: list[Candidate], wanted: Agent) -> Candidate:
     return chosen
 
 
-def _best(found: list[Candidate]) -> Candidate:
+def _best(found: list[Candidate], *, by_hand: bool) -> Candidate:
+    otherwise = " Press Start to work on it yourself." if by_hand else ""
     if not found:
-        raise Refused("There is no agent yet.", code="no_agent")
+        raise Refused(f"There is no agent yet.{otherwise}", code="no_agent")
     if not found[0].fit:
-        raise Refused(f"No agent can take it now. The nearest: {found[0].against}", code="no_agent")
+        raise Refused(f"No agent can take it now. The nearest: {found[0].against}{otherwise}", code="no_agent")
     return found[0]
 
 
@@ -136,11 +158,14 @@ def _next_way(pk: int) -> bool:
     task = Task.objects.filter(pk=pk, handed_until__isnull=False).locked(skip=True).first()
     if task is None or task.assignee is None or task.handed_until is None:
         return False
+    if claiming.is_frozen():  # nobody can claim: the waiting begins anew with the thaw
+        later = task.db_now + timedelta(seconds=settings.HAND_OVER_SECONDS)
+        Task.objects.filter(pk=pk).update(handed_until=later)
+        return False
     if task.handed_until > task.db_now and not (task.handed_by == "webhook" and _was_refused(task.code)):
         return False
     agent = task.assignee
-    hooked = Webhook.objects.filter(agent=agent.slug, enabled=True).exists()
-    left = _after(task.handed_by, candidates.ways_to(agent, hooked, task.db_now))
+    left = _ways_left(task, agent, task.db_now)
     if left:
         transitions.hand_on(system("dispatch"), task, left[0], settings.HAND_OVER_SECONDS)
     else:
@@ -149,10 +174,27 @@ def _next_way(pk: int) -> bool:
 
 
 ORDER = ("webhook", "push", "runner", "poll")
+TOLD = ("task.processed", "task.dispatched")
 
 
-def _after(way: str, ways: list[str]) -> list[str]:
-    return [other for other in ways if ORDER.index(other) > ORDER.index(way)]
+def _ways_left(task: Task, agent: Agent, moment: datetime) -> list[str]:
+    hooked = Webhook.objects.filter(agent=agent.slug, enabled=True).exists()
+    ways = candidates.ways_to(agent, hooked, moment)
+    return [way for way in ways if ORDER.index(way) > ORDER.index(task.handed_by)]
+
+
+def ways_of(task: Task) -> list[tuple[str, str]]:
+    """The ways of the hand-over that waits for its claim, in order: each `tried`, `now` or `next`. [] when none waits."""
+    if task.handed_until is None or task.assignee is None:
+        return []
+    tried: list[str] = []
+    for line in Activity.objects.filter(task=task.code, kind__in=TOLD).order_by("-seq")[: len(ORDER)]:
+        first = line.kind == "task.processed"
+        tried.insert(0, line.data["via"] if first else line.data["after"]["via"])
+        if first:
+            break
+    left = _ways_left(task, task.assignee, log.now())
+    return [*((way, "tried") for way in tried[:-1]), (task.handed_by, "now"), *((way, "next") for way in left)]
 
 
 def _was_refused(code: str) -> bool:

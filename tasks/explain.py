@@ -33,6 +33,7 @@ from tasks.vocabulary import (
     READY,
     REVIEW,
     STATUSES,
+    WAYS,
 )
 
 API = "/api/v1"
@@ -143,6 +144,9 @@ def _standing(task: Task, moment: datetime) -> tuple[str, datetime | None]:
         return f"It is blocked and {word}{_quoted(task.blocked_reason)}", None
     if status == PAUSED:
         return f"It is paused{_quoted(task.paused_reason)}", None
+    if status == ASSIGNED and task.handed_until and task.assignee:
+        by = f"It was handed to {task.assignee.slug} by {WAYS[task.handed_by]}"
+        return f"{by} and waits for the claim until {_clock(task.handed_until)}.", task.handed_until
     if status == ASSIGNED:
         whose = f"It is meant for {task.assignee.slug}." if task.assignee else "It is assigned, but to nobody yet."
         return whose, None
@@ -254,7 +258,7 @@ def _back_off_gate(task: Task, moment: datetime) -> Gate:
 
 def _agent_gates(task: Task, agent: Agent, moment: datetime) -> list[Gate]:
     found = [_claimed_gate(agent), _assignee_gate(task, agent), _skills_gate(task, agent), _joined_gate(task, agent)]
-    found.append(_wip_gate(task))
+    found.append(wip_gate(task))
     held = Task.objects.leased_to(agent).count() if agent.max_concurrent else 0
     found.append(capacity_gate(agent, held))
     if task.offered:
@@ -316,7 +320,7 @@ def _join(task: Task, agent: Agent) -> Action:
     )  # fmt: skip
 
 
-def _wip_gate(task: Task) -> Gate:
+def wip_gate(task: Task) -> Gate:
     venture, limit = task.venture, task.venture.wip_limits.get("in_progress")
     label = COLUMNS["in_progress"][0]
     if limit is None:
@@ -357,7 +361,7 @@ def _fleet_gates(task: Task, moment: datetime) -> list[Gate]:
     skilled, gate = _who_has_the_skills(task, agents)
     found.append(gate)
     fit, gate = _who_joined(task, skilled)
-    found += [gate, _wip_gate(task)]
+    found += [gate, wip_gate(task)]
     if fit:
         found.append(_who_has_room(task, fit, moment))
     return found

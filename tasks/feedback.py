@@ -53,7 +53,7 @@ def figures(actor: Actor, *, venture: str = "") -> dict[str, Any]:
     rated: QuerySet[Task] = Task.objects.visible_to(actor).exclude(feedback_quality=None)
     if venture:
         rated = rated.filter(venture__slug=venture)
-    last = Session.objects.filter(task=OuterRef("pk"), type="primary").order_by("-id").values("agent__slug")[:1]
+    last = Session.objects.attempts().filter(task=OuterRef("pk")).order_by("-id").values("agent__slug")[:1]
     of = {"count": Count("pk"), "quality": Avg("feedback_quality"), "timeliness": Avg("feedback_timeliness")}
     by_agent = rated.annotate(agent=Subquery(last)).values("agent").annotate(**of).order_by("agent")
     grades = dict(rated.values_list("feedback_quality").annotate(n=Count("pk")).order_by())

@@ -144,5 +144,5 @@ def _held_up_by(tasks: list[int]) -> dict[int, int]:
 
 def _last_runs(tasks: list[int]) -> dict[int, Session]:
     """Task → the last attempt at it."""
-    runs = Session.objects.filter(task__in=tasks, type="primary").select_related("agent").order_by("id")
+    runs = Session.objects.attempts().filter(task__in=tasks).select_related("agent").order_by("id")
     return {run.task_id or 0: run for run in runs}

@@ -75,7 +75,7 @@ def attempt_of(actor: Actor, task: Task, fence: Fence) -> Session | None:
     """The caller's own session on this task that the fence speaks of, live or ended; None when it never had one."""
     if not actor.agent:
         return None
-    own = Session.objects.filter(task=task, agent=actor.agent, type="primary")
+    own = Session.objects.attempts().filter(task=task, agent=actor.agent)
     if fence.epoch is not None:
         own = own.filter(attempt=fence.epoch)
     elif fence.session_key:

@@ -219,9 +219,7 @@ class Task(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     # it was handed to its assignee, who has not claimed it yet
-    handed_by = models.CharField(
-        max_length=12, blank=True, db_default=""
-    )  # the way that is waited for, see dispatch.py
+    handed_by = models.CharField(max_length=12, blank=True, db_default="")  # the way that is waited for: WAYS
     handed_until = models.DateTimeField(null=True, blank=True)
 
     # who holds it
@@ -342,6 +340,10 @@ class Dependency(models.Model):
 class SessionQuerySet(models.QuerySet["Session"]):
     def live(self) -> SessionQuerySet:
         return self.filter(ended_at=None)
+
+    def attempts(self) -> SessionQuerySet:
+        """Work on a task that began: a run that a hand-over announced and nobody took up is none."""
+        return self.filter(type="primary", attempt__isnull=False)
 
 
 class Session(models.Model):

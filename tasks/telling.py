@@ -67,7 +67,7 @@ def of_assignees(line: Activity) -> Iterable[tuple[Recipient, str]]:
         return [(("agent", line.agent), "assigned")]
     if line.kind not in YOURS:
         return []
-    worked = Session.objects.filter(task__code=line.task, type="primary").order_by("-id")
+    worked = Session.objects.attempts().filter(task__code=line.task).order_by("-id")
     return [(("agent", slug), "yours") for slug in worked.values_list("agent__slug", flat=True)[:1]]
 
 

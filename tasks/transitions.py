@@ -863,7 +863,7 @@ def accept(actor: Actor, code: str, *, note: str = "") -> Task:
         task, "task.accepted", actor, level="success", status_from=REVIEW, status_to=DONE, message=note,
         data={"note": note},
     )  # fmt: skip
-    session = Session.objects.filter(task=task, type="primary").select_related("agent").order_by("-id").first()
+    session = Session.objects.attempts().filter(task=task).select_related("agent").order_by("-id").first()
     _finished(actor, task, _dependants(task), session.agent if session else None)
     return task
 
@@ -958,7 +958,7 @@ def report_usage(actor: Actor, code: str, spent: Spent, *, fence: Fence = PLAIN,
 
 def _booked(actor: Actor, task: Task, total: Spent | None, session: Session | None = None) -> dict[str, Any]:
     """Book what is missing up to the attempt's reported total; the task's columns that change with it."""
-    session = session or Session.objects.live().filter(task=task, type="primary").first() if total else session
+    session = session or Session.objects.attempts().live().filter(task=task).first() if total else session
     if not total or not session:
         return {}
     agent_slug = actor.agent.slug if actor.agent else ""
@@ -1242,7 +1242,8 @@ def may_judge(actor: Actor, task: Task) -> None:
 def has_worked(agent: Agent, task: Task) -> bool:
     """Whether it, or one of its sub-agents, had a session on this task."""
     own = Q(agent=agent) | Q(parent__agent=agent) | Q(parent__parent__agent=agent)
-    return Session.objects.filter(own, task=task).exists()
+    begun = ~Q(type="primary") | Q(attempt__isnull=False)
+    return Session.objects.filter(own, begun, task=task).exists()
 
 
 def did(actor: Actor, task: Task, kinds: Sequence[str]) -> bool:
@@ -1481,6 +1482,8 @@ def _end_lease(task: Task, state: str, *, error: str = "", summary: str = "", ou
     )
     for session in (sql.decoded(Session, row) for row in live_rows):
         own = session.type == "primary"
+        if own and session.attempt is None:
+            continue  # only announced: `_move` ends it
         ending = state if own else "completed" if state == "completed" else "cancelled"
         said = {"summary": summary, "output": output} if own else {}
         writes = {"state": ending, "ended_at": task.db_now, "error": error if state != "completed" else "", **said}

@@ -164,7 +164,7 @@ def cards_answer(
 def move(request: PageRequest, code: str) -> HttpResponse:
     """A card was dropped: the verb for that move. Answers like board_cards, for this card."""
     fields = QueryDict(request.body) if request.method == "PUT" else request.POST
-    transitions.move(
+    dispatch.move(
         request.actor, code, forms.target_status(fields), before=fields.get("before", ""),
         after=fields.get("after", ""), reason=forms.reason(fields),
     )  # fmt: skip

@@ -453,7 +453,7 @@ export async function move(code, fields) {
   cardOf(code)?.classList.remove("card--pending");
   if (text !== null) await take(text);
   else if (cardOf(code)) home(cardOf(code));
-  if (text !== null && before) offerUndo(before);
+  if (text !== null && before) offerUndo(before, fields.status);
   schedule();
   return text !== null;
 }
@@ -472,14 +472,16 @@ function whereabouts(card) {
   return { code, column, order, place, assignee: column === "assigned" ? agent : "" };
 }
 
-function offerUndo(before) {
+function offerUndo(before, asked) {
   const card = cardOf(before.code);
   last = null;
+  const handed = asked === "in_progress" && card?.dataset.column === "assigned" && `Handed to ${card.dataset.agent}. It moves on when it is claimed`;
+  if (handed && before.column === "assigned") return toast(handed, { key: "moved" });
   if (!card || !SORTED.includes(before.column) || !LEADS_BACK.includes(card.dataset.column)) return;
   if (card.dataset.column === before.column && card.dataset.order === before.order) return;
   last = { ...before, to: card.dataset.column, at: card.dataset.order };
   const title = document.getElementById(`title-${last.to}`)?.textContent;
-  toast(last.to === last.column ? "Its place in the queue was changed" : `Moved to ${title}`, { key: "moved", act: { text: "Undo", run: undo } });
+  toast(handed || (last.to === last.column ? "Its place in the queue was changed" : `Moved to ${title}`), { key: "moved", act: { text: "Undo", run: undo } });
 }
 
 /** Takes the last move of this page back. False: there is none. */

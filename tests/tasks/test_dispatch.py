@@ -9,12 +9,13 @@ from django.db.models.functions import Now
 
 from agents import roster
 from agents.models import Agent
-from mission_control import deliveries
+from mission_control import deliveries, log
 from mission_control.errors import NotAllowed, Refused
 from mission_control.models import Activity, Delivery
-from tasks import approvals, candidates, collaboration, dispatch, feed, handover, invariants, transitions
+from tasks import approvals, bulk, candidates, collaboration, dispatch, feed, handover, invariants, transitions
 from tasks.models import Session, Task
 from tests.conftest import a_task, an_agent, claimed, fence, fresh
+from ventures import catalogue
 
 pytestmark = pytest.mark.django_db
 
@@ -269,3 +270,82 @@ def test_a_person_processes_in_the_drawer_and_picks_another(operator, ada, bob, 
     assert client.post(f"/tasks/{task.code}/process").status_code == 200
     shown = client.get(f"/tasks/{task.code}/drawer?tab=sessions").content.decode()
     assert "What it was given" in shown and "handed over" in shown
+
+
+@pytest.mark.parametrize("door", ["drop", "call", "bulk"])
+def test_a_card_that_is_moved_to_in_progress_is_processed(door, operator, ada, client, api_of):
+    here(ada)
+    client.force_login(operator.user)
+    task = a_task()
+    {
+        "drop": lambda: client.put(
+            f"/tasks/{task.code}/move", "status=in_progress", content_type="application/x-www-form-urlencoded"
+        ),
+        "call": lambda: api_of(operator).put(f"/tasks/{task.code}/move", {"status": "in_progress"}),
+        "bulk": lambda: bulk.apply(operator, [task.code], "move", "in_progress"),
+    }[door]()
+    assert kinds(task) == ["task.created", "task.processed"]
+    assert fresh(task).handed_by == "push"
+
+
+def test_who_finds_no_agent_is_told_to_start_by_hand(operator, lead):
+    Agent.objects.all().delete()
+    with pytest.raises(Refused, match="There is no agent yet. Press Start to work on it yourself."):
+        dispatch.move(operator, a_task().code, "in_progress")
+
+
+def test_a_full_column_takes_no_hand_over(operator, ada):
+    here(ada)
+    task = a_task()
+    catalogue.set_limit(operator, task.venture.slug, "in_progress", 1)
+    claimed(ada, a_task("another"))
+    with pytest.raises(Refused) as refused:
+        dispatch.process(operator, task.code)
+    assert refused.value.code == "wip_limit"
+
+
+def test_a_hand_over_that_was_not_taken_up_is_no_work_of_that_agent(operator, lead, bob):
+    here(lead, bob)
+    task = a_task()
+    dispatch.process(operator, task.code, lead.agent)
+    transitions.move(operator, task.code, "ready")
+    assert not transitions.has_worked(lead.agent, task)
+    claim = claimed(bob, task)
+    transitions.complete(bob, task.code, fence(claim), review=True)
+    assert transitions.accept(lead, task.code).status == "done"
+
+
+def test_work_that_a_person_hands_in_meanwhile_is_no_attempt_of_the_agent(operator, ada):
+    here(ada)
+    task = a_task()
+    dispatch.process(operator, task.code)
+    transitions.complete(operator, task.code, summary="I did it")
+    assert (session_of(task).state, session_of(task).summary) == ("cancelled", "")
+    assert Agent.objects.get(pk=ada.agent.pk).tasks_completed == 0
+
+
+def test_while_the_fleet_is_frozen_nobody_is_called_silent(operator, ada):
+    here(ada)
+    task = a_task()
+    dispatch.process(operator, task.code)
+    log.freeze(operator)
+    time_is_up(task)
+    assert dispatch.hand_on() == 0
+    assert fresh(task).handed_until > Task.objects.annotate(moment=Now()).get(pk=task.pk).moment
+    log.thaw(operator)
+    time_is_up(task)
+    assert dispatch.hand_on() == 1
+
+
+def test_the_drawer_shows_the_ways_and_which_one_is_waited_for(operator, ada, client):
+    here(ada)
+    roster.set_webhook(ada, ada.agent, "https://agent.example/")
+    task = a_task()
+    dispatch.process(operator, task.code)
+    time_is_up(task)
+    dispatch.hand_on()
+    assert dispatch.ways_of(fresh(task)) == [("webhook", "tried"), ("push", "now"), ("poll", "next")]
+    client.force_login(operator.user)
+    page = client.get(f"/tasks/{task.code}/drawer").content.decode()
+    assert "Handed to Ada" in page and "By webhook: no answer" in page and "Then by its next call" in page
+    assert "It was handed to ada by its open connection and waits for the claim until" in page

@@ -15,11 +15,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from agents import roster
+from agents.models import Agent
 from mission_control import log
 from mission_control.actors import SCOPE_ABILITIES, Actor, system
 from mission_control.errors import Refused
 from mission_control.models import Activity
-from tasks import claiming, invariants, leases, transitions
+from tasks import claiming, dispatch, invariants, leases, transitions
 from tasks.claiming import Wish
 from tasks.leases import Fence
 from tasks.models import Deliverable, Dependency, Session, Task
@@ -482,3 +483,44 @@ def test_the_answer_of_a_claim_can_be_given_again_without_storing_it(ada):
     claim = claim_by(ada, task.code)
     assert leases.lease_token(Task.objects.get()) == claim.lease_token
     assert claim.lease_token not in json.dumps(list(Task.objects.values()), default=str)
+
+
+# ── handing over ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def handed_and_overdue(code):
+    Agent.objects.update(last_seen_at=Now())
+    dispatch.process(SYSTEM, code, Agent.objects.get(slug="ada"))
+    Task.objects.filter(code=code).update(handed_until=Now() - timedelta(seconds=1), handed_by="poll")
+
+
+def test_a_claim_and_the_end_of_the_waiting_at_once_have_one_winner(ada):
+    for _ in range(5):
+        task = one_task()
+        handed_and_overdue(task.code)
+        claim, moved = together(lambda task=task: claim_by(ada, task.code), dispatch.hand_on)
+        status = Task.objects.get(code=task.code).status
+        won = {"claim": status == IN_PROGRESS and isinstance(claim, claiming.Claim), "queue": status == READY}
+        assert any(won.values()) and moved in (0, 1), (claim, moved, status)
+        runs = list(Session.objects.filter(task=task).order_by("pk").values_list("state", flat=True))
+        assert runs in (["running"], ["cancelled", "running"], ["cancelled"])
+
+
+def test_two_looks_at_a_hand_over_move_it_on_once(ada):
+    task = one_task()
+    handed_and_overdue(task.code)
+    assert sorted(together(dispatch.hand_on, dispatch.hand_on)) == [0, 1]
+    assert Activity.objects.filter(task=task.code, kind="task.unacknowledged").count() == 1
+
+
+def test_who_processes_twice_at_once_announces_one_run(ada, grace):
+    Agent.objects.update(last_seen_at=Now())
+    task = one_task()
+    together(
+        lambda: dispatch.process(SYSTEM, task.code, ada.agent),
+        lambda: dispatch.process(SYSTEM, task.code, grace.agent),
+    )
+    now = Task.objects.get(code=task.code)
+    [live] = Session.objects.live().filter(task=task)
+    assert (live.state, live.agent_id) == ("queued", now.assignee_id)
+    assert Activity.objects.filter(task=task.code, kind="task.processed").count() == 2
