@@ -292,6 +292,8 @@ SPECTACULAR_SETTINGS = {
         "ActorType": "mission_control.actors.TYPES",
         "BlockKind": "tasks.vocabulary.BLOCK_KINDS",
         "ContextKind": "tasks.vocabulary.CONTEXT_KINDS",
+        "HandOverWay": "tasks.vocabulary.HAND_OVER_WAYS",
+        "MergeState": "tasks.merging.STATES",
     },
     "PATH_CONVERTER_OVERRIDES": {
         "code": {"type": "string", "pattern": "^[a-z0-9]{8}$"},

@@ -25,7 +25,7 @@ from tasks.candidates import Candidate
 from tasks.leases import PLAIN, Fence
 from tasks.models import Session, Task
 from tasks.transitions import Handed
-from tasks.vocabulary import IN_PROGRESS, PRIORITIES
+from tasks.vocabulary import HAND_OVER_WAYS, IN_PROGRESS, PRIORITIES
 
 EVERY_SECONDS = 2
 PAGE = 200
@@ -173,14 +173,13 @@ def _next_way(pk: int) -> bool:
     return True
 
 
-ORDER = ("webhook", "push", "runner", "poll")
 TOLD = ("task.processed", "task.dispatched")
 
 
 def _ways_left(task: Task, agent: Agent, moment: datetime) -> list[str]:
     hooked = Webhook.objects.filter(agent=agent.slug, enabled=True).exists()
     ways = candidates.ways_to(agent, hooked, moment)
-    return [way for way in ways if ORDER.index(way) > ORDER.index(task.handed_by)]
+    return [way for way in ways if HAND_OVER_WAYS.index(way) > HAND_OVER_WAYS.index(task.handed_by)]
 
 
 def ways_of(task: Task) -> list[tuple[str, str]]:
@@ -188,7 +187,7 @@ def ways_of(task: Task) -> list[tuple[str, str]]:
     if task.handed_until is None or task.assignee is None:
         return []
     tried: list[str] = []
-    for line in Activity.objects.filter(task=task.code, kind__in=TOLD).order_by("-seq")[: len(ORDER)]:
+    for line in Activity.objects.filter(task=task.code, kind__in=TOLD).order_by("-seq")[: len(HAND_OVER_WAYS)]:
         first = line.kind == "task.processed"
         tried.insert(0, line.data["via"] if first else line.data["after"]["via"])
         if first:

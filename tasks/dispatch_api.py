@@ -13,7 +13,7 @@ from tasks.candidates import Candidate
 from tasks.dispatch import HandedOver
 from tasks.serializers import SessionOut, TaskOut, assignee_named
 from tasks.transitions import visible
-from tasks.vocabulary import WAYS
+from tasks.vocabulary import HAND_OVER_WAYS
 
 
 class ProcessIn(StrictSerializer):
@@ -33,7 +33,7 @@ class CandidateOut(Answer):
     fit = serializers.BooleanField(help_text="It may be chosen unasked: nothing speaks against it now.")
     held = serializers.IntegerField(help_text="Tasks that it works on.")
     reasons = ReasonOut(many=True)
-    ways = serializers.ListField(child=serializers.ChoiceField(choices=list(WAYS)))
+    ways = serializers.ListField(child=serializers.ChoiceField(choices=HAND_OVER_WAYS))
 
     @classmethod
     def shape(cls, thing: Candidate, call: Any) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class CandidateOut(Answer):
 class ProcessedOut(Answer):
     task = TaskOut()
     session = SessionOut()
-    dispatched_via = serializers.ChoiceField(choices=list(WAYS), help_text="What is waited for first.")
+    dispatched_via = serializers.ChoiceField(choices=HAND_OVER_WAYS, help_text="What is waited for first.")
     candidate = CandidateOut(help_text="The agent, and why.")
 
     @classmethod

@@ -13,16 +13,18 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mission_control import log
 from mission_control.actors import Actor
-from mission_control.errors import Refused
+from mission_control.errors import NotAllowed, Refused
 from tasks import transitions
 from tasks.models import Dependency, Task
 from tasks.vocabulary import DONE
 from ventures.models import Venture
 
 SECONDS = 120  # for one call of git
+STATES = ("merged", "already", "conflict", "missing", "held")
 NAMED = 20  # files in the reason of a conflict
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@#=-]{0,249}")
 _AUTHOR = {
@@ -42,9 +44,81 @@ class Outcome:
     files: tuple[str, ...] = ()
     behind: str = ""  # the code of the task that holds it up
 
+    @property
+    def named_files(self) -> str:
+        """`a, b and 3 more`"""
+        more = len(self.files) - NAMED
+        return ", ".join(self.files[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
     def __str__(self) -> str:
         more = f" behind {self.behind}" if self.behind else f": {', '.join(self.files)}" if self.files else ""
         return f"{self.code} {self.branch or '-'} {self.state}{more}"
+
+
+@dataclass(frozen=True)
+class Merge:
+    """One run over a venture's branches. `dry_run`: nothing was changed, the outcomes say what would become of each."""
+
+    venture: Venture
+    repository: Path
+    dry_run: bool
+    outcomes: Sequence[Outcome]
+
+    def count(self, state: str) -> int:
+        return sum(outcome.state == state for outcome in self.outcomes)
+
+    @property
+    def news(self) -> list[Outcome]:
+        """All but those that were merged before."""
+        return [outcome for outcome in self.outcomes if outcome.state != "already"]
+
+    @property
+    def changes(self) -> bool:
+        """Whether doing it would move the default branch or block a task."""
+        return bool(self.count("merged") or self.count("conflict"))
+
+    def __str__(self) -> str:
+        """`Would merge 2 of 4 branches into main; 1 conflicts, 1 was merged before.`"""
+        n = len(self.outcomes)
+        verb = "Would merge" if self.dry_run else "Merged"
+        branches = f"{self.count('merged')} of {n} branch{'' if n == 1 else 'es'}"
+        besides = {"conflict": "in conflict", "held": "held up", "missing": "missing", "already": "merged before"}
+        counted = [f"{self.count(state)} {words}" for state, words in besides.items() if self.count(state)]
+        more = f": {', '.join(counted)}" if counted else ""
+        return f"{verb} {branches} into {self.venture.default_branch}{more}."
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "venture": self.venture.slug, "branch": self.venture.default_branch, "dry_run": self.dry_run,
+            "merged": self.count("merged"),
+            "outcomes": [
+                {
+                    "task": outcome.code, "branch": outcome.branch, "state": outcome.state,
+                    "files": list(outcome.files), "behind": outcome.behind,
+                }
+                for outcome in self.outcomes
+            ],
+        }  # fmt: skip
+
+
+def merge(actor: Actor, venture: Venture, *, dry_run: bool = False) -> Merge:
+    """`merge_branches` in the workspace of the venture, for an operator. Takes as long as git takes.
+
+    Refused besides: a venture without a workspace, or with one that is no directory on this machine.
+    """
+    if not actor.can("operate"):
+        raise NotAllowed("Only an operator merges branches.")
+    where = workspace_of(venture)
+    return Merge(venture, where, dry_run, merge_branches(actor, venture, where, dry_run=dry_run))
+
+
+def workspace_of(venture: Venture) -> Path:
+    if not venture.workspace:
+        raise Refused("This venture has no workspace: name the directory of its repository first.", code="no_workspace")
+    where = Path(venture.workspace)
+    if not (where.is_absolute() and where.is_dir()):
+        raise Refused(f"The workspace {where} is no directory on this server.", code="no_workspace")
+    return where
 
 
 def merge_branches(actor: Actor, venture: Venture, repository: Path, *, dry_run: bool = False) -> list[Outcome]:
@@ -146,9 +220,7 @@ def _move_forward(git: Git, target: str, trees: Sequence[Path], before: str, hea
 
 @log.verb
 def _block(actor: Actor, outcome: Outcome) -> None:
-    more = len(outcome.files) - NAMED
-    files = ", ".join(outcome.files[:NAMED]) + (f" and {more} more" if more > 0 else "")
-    reason = f"Its branch conflicts with what was merged before it, in: {files}."
+    reason = f"Its branch conflicts with what was merged before it, in: {outcome.named_files}."
     transitions.reopen(actor, outcome.code, reason=reason)
     transitions.block(actor, outcome.code, kind="needs_input", reason=reason)
 

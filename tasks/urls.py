@@ -19,6 +19,8 @@ from tasks import (
     files_api,
     inbox_views,
     menu_views,
+    merge_api,
+    merge_views,
     otlp_api,
     plan_api,
     run_api,
@@ -42,6 +44,7 @@ page_urls: list[URLPattern] = [
     path("ventures/<slug:slug>", venture_views.venture),
     path("ventures/<slug:slug>/settings", venture_views.settings),
     path("ventures/<slug:slug>/board", views.board),
+    path("ventures/<slug:slug>/branches", merge_views.branches),
     path("ventures/<slug:slug>/limit", views.set_limit),
     path("board/bulk", views.bulk),
     path("board/cards", views.board_cards),
@@ -87,6 +90,7 @@ page_urls: list[URLPattern] = [
 sessions = resource(api.list_sessions, api.begin_session)
 session = resource(api.read_session, api.change_session, api.end_session)
 log = resource(api.list_activities, api.log_activity)
+merge = resource(merge_api.merge_branches)
 api_urls: list[URLPattern] = [
     path("tasks", resource(api.list_tasks, api.create_tasks, api.change_task_by_id, api.delete_task_by_id)),
     path("tasks/export", resource(files_api.export)),
@@ -118,6 +122,8 @@ api_urls: list[URLPattern] = [
     path("tasks/<code:code>/move", resource(api.move)),
     path("tasks/<code:code>/execution", resource(api.execution)),
     path("tasks/<code:code>/watch", resource(team.read_watch, team.watch, team.unwatch)),
+    path("ventures/<slug:slug>/merge", merge),
+    path("projects/<slug:slug>/merge", merge),
     path("tasks/<code:code>/process", resource(dispatch_api.process)),
     path("tasks/<code:code>/candidates", resource(dispatch_api.list_candidates)),
     path("tasks/<code:code>/why", resource(api.why)),

@@ -42,7 +42,13 @@ STEP_WORDS = {
     "completed": "done", "complete": "done", "finished": "done", "checked": "done",
     "error": "failed", "cancelled": "skipped", "canceled": "skipped",
 }  # fmt: skip
-WAYS = {"webhook": "webhook", "push": "its open connection", "runner": "its runner", "poll": "its next call"}
+WAYS = {  # of a hand-over, in the order in which they are tried
+    "webhook": "webhook",
+    "push": "its open connection",
+    "runner": "its runner",
+    "poll": "its next call",
+}
+HAND_OVER_WAYS = tuple(WAYS)
 CONTEXT_KINDS = ("requirement", "decision", "artifact", "share")
 SESSION_STATES = ("queued", "running", "waiting", "paused", "completed", "failed", "cancelled")
 

@@ -95,6 +95,7 @@ WHO: dict[tuple[str, str], set[str]] = {
             ("GET", f"{name}/{{slug}}"): READERS, ("PATCH", f"{name}/{{slug}}"): CREATORS,
             ("DELETE", f"{name}/{{slug}}"): CREATORS, ("GET", f"{name}/{{slug}}/ledger"): READERS,
             ("POST", f"{name}/{{slug}}/ledger"): WORKERS,
+            ("POST", f"{name}/{{slug}}/merge"): OPERATORS,
             ("POST", f"{name}/{{slug}}/join"): WORKERS, ("GET", f"{name}/{{slug}}/members"): READERS,
         }.items()
     },

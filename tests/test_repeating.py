@@ -5,8 +5,10 @@ The addresses are taken from the URL list, so a new POST without a line here mak
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from mission_control.models import IdempotentAnswer
 from tasks import handover, transitions
 from tests.conftest import DIRECTOR, Api, a_task, claimed, fence, fresh
 from tests.test_access import ROUTES
+from ventures.models import Venture
 
 pytestmark = pytest.mark.django_db
 POSTS = sorted({route.address for route in ROUTES if route.method == "POST"})
@@ -29,6 +32,7 @@ class World:
     ada: Api
     bob: Api
     actors: dict[str, Any]
+    place: Path
 
     def task(self, **fields: Any) -> Any:
         return a_task(**fields)
@@ -123,6 +127,13 @@ def delivered(world: World) -> tuple[Api, Any, dict[str, Any]]:
     return world.boss, None, {"hook": hook.code, "message": hook.deliveries.get().message_id}
 
 
+def merged(world: World) -> tuple[Api, Any, dict[str, Any]]:
+    for words in ("init -b main", "-c user.name=Olivia -c user.email=o@example.org commit --allow-empty -m first"):
+        subprocess.run(["git", *words.split()], cwd=world.place, check=True, capture_output=True)
+    Venture.objects.filter(slug="apollo").update(workspace=str(world.place))
+    return world.boss, {"dry_run": False}, {"slug": "apollo"}
+
+
 def called(world: World) -> tuple[Api, Any, dict[str, Any]]:
     ada, bob = world.actors["ada"], world.actors["bob"]
     loops.Circuit.objects.create(
@@ -198,14 +209,15 @@ CASES: dict[str, Case] = {
         for rest, case in {
             "": plain({"name": "Shop"}), "/{slug}/join": plain(None, "ada", slug="apollo"),
             "/{slug}/ledger": plain({"amount": "1.00", "note": "x"}, slug="apollo"),
+            "/{slug}/merge": merged,
         }.items()
     },
 }  # fmt: skip
 
 
 @pytest.fixture
-def world(api_of, operator, ada, bob, venture) -> World:
-    made = World(api_of(operator), api_of(ada), api_of(bob), {"ada": ada, "bob": bob})
+def world(api_of, operator, ada, bob, venture, tmp_path) -> World:
+    made = World(api_of(operator), api_of(ada), api_of(bob), {"ada": ada, "bob": bob}, tmp_path)
     made.nobody = Api()  # type: ignore[attr-defined]
     return made
 

@@ -142,3 +142,45 @@ def test_the_command_says_what_became_of_each_and_fails_on_a_conflict(place, ope
     with pytest.raises(SystemExit):
         call_command("merge_branches", venture.slug, stdout=out, stderr=err)
     assert f"{stuck.code} b conflict: shared" in out.getvalue() and err.getvalue() == "Merged 1 of 2.\n"
+
+
+def test_the_call_merges_and_says_what_became_of_each(place, operator, venture, api_of, ada):
+    for name, text in (("a", "A\n"), ("b", "B\n")):
+        branch(place, name, shared=text)
+    first, stuck = finished(operator, venture, "a"), finished(operator, venture, "b")
+    path, api = f"/ventures/{venture.slug}/merge", api_of(operator)
+    told = api.post(path, {"dry_run": True}).json()["merge"]
+    assert (told["dry_run"], told["merged"], told["branch"], fresh(stuck).status) == (True, 1, "main", "done")
+    assert told["outcomes"] == [
+        {"task": first.code, "branch": "a", "state": "merged", "files": [], "behind": ""},
+        {"task": stuck.code, "branch": "b", "state": "conflict", "files": ["shared"], "behind": ""},
+    ]
+    assert api.post(path).json()["merge"]["outcomes"] == told["outcomes"]
+    assert fresh(stuck).status == "blocked"
+    assert api_of(ada).post(path).status_code == 403
+
+
+@pytest.mark.parametrize("workspace", ["", "relative/place", "/nowhere/at/all"])
+def test_a_venture_without_a_repository_here_is_refused(workspace, venture, operator, api_of):
+    catalogue.change(DIRECTOR, venture, {"workspace": workspace})
+    answer = api_of(operator).post(f"/ventures/{venture.slug}/merge")
+    assert (answer.status_code, answer.json()["code"]) == (409, "no_workspace")
+
+
+def test_the_page_shows_first_what_would_be_merged_and_then_merges_it(place, operator, venture, client, viewer):
+    for name, text in (("a", "A\n"), ("b", "B\n")):
+        branch(place, name, shared=text)
+    finished(operator, venture, "a")
+    stuck = finished(operator, venture, "b")
+    client.force_login(operator.user)
+    assert "See what would be merged" in client.get(f"/ventures/{venture.slug}").content.decode()
+    part, head = f"/ventures/{venture.slug}/branches", git(place, "rev-parse", "main")
+    seen = client.get(part).content.decode()
+    assert "Would merge 1 of 2 branches into main: 1 in conflict." in seen and "would be merged" in seen
+    assert (git(place, "rev-parse", "main"), fresh(stuck).status) == (head, "done")
+    done = client.post(part).content.decode()
+    assert "Merged 1 of 2 branches into main: 1 in conflict." in done and "its task is blocked" in done
+    assert fresh(stuck).status == "blocked"
+    client.force_login(viewer.user)
+    assert client.get(part).status_code == client.post(part).status_code == 403
+    assert "branches-" not in client.get(f"/ventures/{venture.slug}").content.decode()

@@ -29,11 +29,11 @@ class Command(BaseCommand):
         found = Venture.objects.filter(slug=venture).first()
         if found is None:
             raise CommandError(f"There is no venture {venture}.")
-        where = repository or (Path(found.workspace) if found.workspace else None)
-        if where is None or not where.is_dir():
+        if not (repository or found.workspace) or (repository and not repository.is_dir()):
             raise CommandError("Name the directory of its repository: --repository DIR.")
         try:
-            outcomes = merging.merge_branches(system("merge"), found, where.absolute(), dry_run=dry_run)
+            where = repository.absolute() if repository else merging.workspace_of(found)
+            outcomes = merging.merge_branches(system("merge"), found, where, dry_run=dry_run)
         except Refused as refusal:
             raise CommandError(refusal.sentence) from None
         for outcome in outcomes:
