@@ -116,6 +116,10 @@ class Message:
     postings: tuple[int, ...]  # none: a test
     push_key: Any = None
 
+    @property
+    def is_test(self) -> bool:
+        return not self.postings
+
 
 def tell(stopping: Callable[[], bool] = lambda: False, seconds: float = 20) -> tuple[int, int]:
     """Chore: make postings and send what is due until there is nothing more, or for so long. `(arrived, failed)`.
@@ -197,9 +201,8 @@ def _take_of(pk: int) -> Message | None:
         address = signatures.opened(channel.address)
         push_key = web_push.private_key() if channel.type == "push" else None
     except ValueError:
-        _fail(
-            channel, [row.pk for row in rows], "Its address cannot be read: SECRET_KEY has changed. Add it again.", now
-        )
+        sentence = "Its address cannot be read: SECRET_KEY has changed. Add it again."
+        _fail(channel, [row.pk for row in rows], sentence, now)
         return None
     told = [row.notification for row in rows]
     title, text, path = _words(told)
@@ -299,25 +302,26 @@ def note(message: Message, failure: NotSent | None = None) -> bool:
     else:
         Posting.objects.filter(pk__in=message.postings, state="waiting").update(state="sent")
         channel.failures, channel.error, channel.retry_at, channel.sent_at = 0, "", None, now
-        _let_go(channel, "", now)
+        _let_go(channel, "", now, is_test=message.is_test)
     return failure is None
 
 
 def _fail(channel: Channel, postings: Sequence[int], reason: str, now: datetime) -> None:
-    """A test that failed puts nothing off: it is not tried again."""
-    if channel.test_asked_at is None:
+    """Without postings it was a test. One that failed puts nothing off: it is not tried again."""
+    if postings:
         again = Posting.objects.filter(pk__in=postings, state="waiting")
         again.update(tries=F("tries") + 1)
         again.filter(tries__gt=len(SCHEDULE)).update(state="dead")
         channel.failures += 1
         channel.error = reason[:500]
         channel.retry_at = now + timedelta(seconds=SCHEDULE[min(channel.failures, len(SCHEDULE)) - 1])
-    _let_go(channel, reason[:500], now)
+    _let_go(channel, reason[:500], now, is_test=not postings)
 
 
-def _let_go(channel: Channel, reason: str, now: datetime) -> None:
+def _let_go(channel: Channel, reason: str, now: datetime, *, is_test: bool) -> None:
+    """A test that was asked for while something else was on its way is still to be sent."""
     channel.held_until = None
-    if channel.test_asked_at is not None:
+    if is_test:
         channel.test_asked_at, channel.tested_at, channel.test_error = None, now, reason
     channel.save(
         update_fields=[

@@ -29,6 +29,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[Any], Awaitable[None]]
 
 BODY_BYTES = 1_000_000
+WRAPPING_BYTES = 100_000  # of a form around its file
+IMPORT_PATH, IMPORT_BYTES = "/settings/data/import", 10_000_000  # larger files come in by manage.py import_tasks
 SPOOL_BYTES = 1_000_000  # of an upload, kept in memory; more goes to a file
 FIRST_BYTES = 512_000  # of an answer, made in one go
 BODY_SECONDS = 30  # without a byte of the body
@@ -113,7 +115,9 @@ async def read_body(scope: Scope, receive: Receive) -> SpooledTemporaryFile[byte
     """The whole body as a file at its beginning; a large upload lies on the disk. TooLarge, Slow, Gone."""
     most = BODY_BYTES
     if scope["path"].endswith("/deliverables"):
-        most = settings.MAX_UPLOAD_BYTES + 100_000  # the multipart wrapping
+        most = settings.MAX_UPLOAD_BYTES + WRAPPING_BYTES
+    elif scope["path"] == IMPORT_PATH:
+        most = IMPORT_BYTES + WRAPPING_BYTES
     body = SpooledTemporaryFile[bytes](SPOOL_BYTES)
     try:
         async for part in _parts(scope, receive, most):

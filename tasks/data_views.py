@@ -10,18 +10,21 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from mission_control.errors import Invalid
+from mission_control.plain_http import IMPORT_BYTES
 from mission_control.views import PageRequest, page
 from tasks import import_formats, importing
 from ventures import catalogue
 from ventures.models import Venture
 
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
+MOST_MB = IMPORT_BYTES // 1_000_000
 SHOWN = 12  # of the tasks that would come
 
 
 @page(needs="operate")
 def data(request: PageRequest) -> HttpResponse:
-    return render(request, "tasks/data.html", {"ventures": Venture.objects.exclude(status="archived")})
+    ventures = Venture.objects.exclude(status="archived")
+    return render(request, "tasks/data.html", {"ventures": ventures, "most_mb": MOST_MB})
 
 
 @page("POST", needs="operate")
@@ -33,8 +36,8 @@ def bring_in(request: PageRequest) -> HttpResponse:
     ending = Path(file.name or "").suffix.lower()
     if ending not in ENDINGS:
         raise Invalid({"file": f"Choose a file that ends in {', '.join(ENDINGS)}."})
-    if (file.size or 0) > import_formats.MOST_BYTES:
-        raise Invalid({"file": f"At most {import_formats.MOST_BYTES // 1_000_000} MB."})
+    if (file.size or 0) > IMPORT_BYTES:
+        raise Invalid({"file": f"At most {MOST_MB} MB."})
     venture = catalogue.by_slug(request.POST.get("venture", ""))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"tasks{ending}"

@@ -261,6 +261,21 @@ def test_a_test_is_sent_in_quiet_hours_too_and_says_how_it_went(operator, chat):
         channels.test(operator, chat.code)
 
 
+def test_a_test_that_is_asked_for_while_something_is_on_its_way_is_sent_after_it(operator, chat):
+    chat.says = answering(500)
+    ask()
+    announcing.make_from_notifications()
+    [message] = announcing.take(1)
+    channels.test(operator, chat.code)
+    assert not announcing.note(message, announcing.NotSent("No.", "refused"))
+    shown = Channel.objects.get()
+    assert (shown.failures, shown.tested_at) == (1, None)
+    assert shown.test_asked_at
+    chat.says = answering(200)
+    assert announcing.tell() == (2, 0)
+    assert said(chat)[0] == "A test | This is a test. Nothing has happened."
+
+
 # ── whose it is, and what is shown ──────────────────────────────────────────────────────────────────────────────────
 
 

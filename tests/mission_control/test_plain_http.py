@@ -140,6 +140,14 @@ def test_uploads_may_be_larger(settings):
         asked(echo, too_large, receiving(*parts))
 
 
+def test_a_file_of_tasks_may_be_larger():
+    parts = [b"x" * 700_000] * 4
+    headers = [("content-length", "2800000")]
+    assert len(asked(echo, scope(path="/settings/data/import", headers=headers), receiving(*parts))[2]) == 2_800_000
+    with pytest.raises(TooLarge):
+        asked(echo, scope(path="/settings/data/import", headers=[("content-length", "10200000")]), receiving(*parts))
+
+
 def test_a_body_that_does_not_come_is_given_up(monkeypatch):
     monkeypatch.setattr(plain_http, "BODY_SECONDS", 0.05)
 

@@ -228,6 +228,18 @@ def test_a_call_that_is_repeated_has_one_effect(agent, venture):
     assert Activity.objects.filter(task=first["id"]).count() == before + 1
 
 
+def test_a_claim_is_told_however_deep_or_long_what_stands_around_it(agent, venture):
+    deep = "bottom"
+    for _ in range(30):
+        deep = [deep]
+    task = a_task(venture=venture)
+    assert agent.post(f"/api/v1/tasks/{task.code}/context", {"key": "deep", "value": deep}).status_code == 201
+    assert used(agent, "next_task")["briefing"]["quoted"]["context"][0]["value"] == deep
+    for _ in range(12):
+        a_task(venture=venture, description="é" * 50_000)
+    assert len(used(agent, "list_tasks", limit=20)["tasks"]) == 13
+
+
 @pytest.mark.parametrize("tool", ["block_task", "release_task"])
 def test_a_lease_is_given_back(agent, venture, tool):
     task = a_task(venture=venture)
