@@ -88,7 +88,7 @@ class EnrolmentToken(models.Model):
     digest = models.CharField(max_length=64)
     scopes = models.JSONField(default=list)  # of the key that each agent gets
     label = models.CharField(max_length=120, blank=True)
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)  # answers
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)  # answers
     created_by = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()

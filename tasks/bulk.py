@@ -43,8 +43,7 @@ def _one(actor: Actor, code: str, act: str, value: str) -> Outcome:
 
 def _edit(field: str) -> Callable[[Actor, str, str], object]:
     def act(actor: Actor, code: str, value: str) -> object:
-        task = transitions.visible(actor, code)
-        return transitions.edit(actor, code, forms.changes(task, {field: value}))
+        return transitions.edit(actor, code, lambda task: forms.changes(task, {field: value}))
 
     return act
 

@@ -230,14 +230,18 @@ EDITABLE = (
 
 
 @log.verb
-def edit(actor: Actor, code: str, changes: dict[str, Any], *, version: int | None = None) -> Task:
+def edit(
+    actor: Actor, code: str, changes: dict[str, Any] | Callable[[Task], dict[str, Any]], *, version: int | None = None
+) -> Task:  # fmt: skip
     """Change fields of EDITABLE. Records task.updated with before and after, once; nothing when nothing differs.
 
-    Giving a ready task an assignee assigns it. `version`: 412 when somebody changed it in between. Locks the task.
+    Giving a ready task an assignee assigns it. `version`: 412 when somebody changed it in between. What adds to a list
+    or takes from it comes as a function of the locked task, so that of two at once neither is lost. Locks the task.
     """
     task = lock(actor, code)
     _may_triage(actor, task)
     _same_version(task, version)
+    changes = changes(task) if callable(changes) else changes
     unknown = set(changes) - set(EDITABLE)
     if unknown:
         raise Invalid(dict.fromkeys(sorted(unknown), "This cannot be changed."))

@@ -360,7 +360,7 @@ def edit(request: PageRequest, code: str) -> HttpResponse:
             if digest(getattr(task, name)) not in (fields[seen], digest(given[name])):
                 raise Refused(STALE[name].format(title=task.title), code="stale", status=412)
             version = task.version
-    transitions.edit(request.actor, code, given, version=version)
+    transitions.edit(request.actor, code, lambda current: forms.changes(current, fields), version=version)
     return drawer_answer(request, code)
 
 

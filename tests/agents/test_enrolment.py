@@ -64,6 +64,10 @@ def test_nobody_enrols_by_the_token_of_somebody_who_may_no_longer_sign_in(nobody
     assert "not valid" in enrolled(nobody, secret).json()["error"]
     people.change(admin, operator.user, {"is_active": True})
     assert enrolled(nobody, secret).status_code == 201
+    _, left_behind = enrolment.create(operator)
+    Agent.objects.filter(owner=operator.user).update(owner=None)
+    people.delete(admin, operator.user)
+    assert "not valid" in enrolled(nobody, left_behind).json()["error"]
 
 
 def test_a_registration_that_is_refused_uses_nothing_up(nobody, operator, ada):

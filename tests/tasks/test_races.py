@@ -20,7 +20,7 @@ from mission_control import log
 from mission_control.actors import SCOPE_ABILITIES, Actor, system
 from mission_control.errors import Refused
 from mission_control.models import Activity
-from tasks import claiming, dispatch, invariants, leases, transitions
+from tasks import bulk, claiming, dispatch, invariants, leases, transitions
 from tasks.claiming import Wish
 from tasks.leases import Fence
 from tasks.models import Deliverable, Dependency, Session, Task
@@ -196,6 +196,19 @@ def test_a_batch_is_all_or_nothing(ada, monkeypatch):
     monkeypatch.undo()
     assert Task.objects.filter(status=READY, epoch=0).count() == 5
     assert not Session.objects.exists()
+
+
+# ── edits ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_of_two_tags_that_are_added_at_once_neither_is_lost():
+    task = one_task(tags=["a"])
+    with held(lambda: bulk.apply(SYSTEM, [task.code], "tag", "b")) as hold:
+        with started(lambda: bulk.apply(SYSTEM, [task.code], "tag", "c")) as other:
+            assert wait_until_stuck(other)
+            hold.commit()
+            assert other.result() == [bulk.Outcome(task.code)]
+    assert Task.objects.get().tags == ["a", "b", "c"]
 
 
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
