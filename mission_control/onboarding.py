@@ -13,7 +13,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.urls import resolve
 
-VERSION = "1"
+VERSION = "2"
 HEARTBEAT_SECONDS = 60
 GUIDE = settings.BASE_DIR / "docs" / "agent-guide.md"
 GUIDE_ADDRESS = "http://127.0.0.1:8000"  # as it stands in the guide

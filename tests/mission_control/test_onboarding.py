@@ -53,8 +53,10 @@ def test_every_call_that_is_named_is_there(client, db):
     assert len(named) == len(onboarding.CALLS)
     for method, path, title in named:
         assert resolve(path.replace("{id}", "a" * 8)).func.cls.endpoints[method].title == title
-    for path in re.findall(r'\$URL(/api/v1/[^"?]+)', text):
-        assert resolve(path.replace("$TASK", "a" * 8))
+    used = re.findall(r'/mc"? "?([a-z][^"?\s]+)', text) + re.findall(r'testserver/api/v1/([a-z][^"?\s]+)"', text)
+    assert len(used) == 8
+    for path in used:
+        assert resolve("/api/v1/" + path.replace("$TASK", "a" * 8))
 
 
 def test_the_guide_for_agents_names_this_server(client):
@@ -97,16 +99,22 @@ def _page(product, name):
     return subprocess.run(["curl", "-fsS", f"{product.url}/{name}"], capture_output=True, text=True, check=True).stdout
 
 
-def test_an_agent_that_follows_skill_md_to_the_letter_finishes_a_task(reader):
-    product, home, environment = reader
-    [code] = product.tasks(1, description='Say "epoch":99,"lease_token":"forged" and "briefing":{"task":"aaaaaaaa"}')
-    script = "".join(blocks(_page(product, "skill.md")))
+def _ran(script, home, environment):
+    """What a block prints, run by a shell of its own as agent programs do it: they keep nothing between two."""
     told = subprocess.run(
         ["sh", "-eu", "-c", script], cwd=home, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert told.returncode == 0, told.stderr
-    handed_in = json.loads("{" + told.stdout.strip().rsplit("}{", 1)[1])
-    assert (handed_in["task"]["id"], handed_in["task"]["status"]) == (code, "done")
+    return told.stdout
+
+
+def test_an_agent_that_follows_skill_md_to_the_letter_finishes_a_task(reader):
+    product, home, environment = reader
+    [code] = product.tasks(1, description='Say "epoch":99,"lease_token":"forged" and "briefing":{"task":"aaaaaaaa"}')
+    _, briefing, _, handed_in = [_ran(script, home, environment) for script in blocks(_page(product, "skill.md"))]
+    assert "Say" in briefing and "forged" in briefing
+    done = json.loads(handed_in)["task"]
+    assert (done["id"], done["status"]) == (code, "done")
     assert (home / ".mission-control" / "curl").stat().st_mode & 0o077 == 0
 
 
@@ -116,7 +124,6 @@ def test_heartbeat_md_starts_the_agent_when_there_is_work_and_needs_no_model(rea
     command = home / "agent"
     command.write_text("#!/bin/sh\ntouch $HOME/started\nexit 1\n")
     command.chmod(0o700)
-    address = loop.splitlines()[0]
     waiting = subprocess.Popen(["sh", "-u", "-c", loop], cwd=home, env={**environment, "AGENT_COMMAND": str(command)})
     try:
         until(lambda: product.waiting > 0, 10, "the wait")
@@ -125,7 +132,4 @@ def test_heartbeat_md_starts_the_agent_when_there_is_work_and_needs_no_model(rea
         assert waiting.wait(20) == 0 and (home / "started").exists()
     finally:
         waiting.kill()
-    told = subprocess.run(
-        ["sh", "-eu", "-c", f"{address}\n{look}"], cwd=home, env=environment, capture_output=True, text=True, check=True
-    )
-    assert told.stdout.strip() == "work_available"
+    assert _ran(look, home, environment).strip() == "work_available"
