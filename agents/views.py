@@ -167,6 +167,12 @@ def pasted_lines(address: str, secret: str) -> list[tuple[str, str, str]]:
             "Keep the variable in the environment of the agent.",
         ),
         (
+            "Gemini CLI",
+            f"gemini mcp add --scope user --transport http mission-control {address}/mcp"
+            f" --header 'Authorization: Bearer {secret}'",
+            "Then say: take the next task from mission-control.",
+        ),
+        (
             "Any MCP client",
             strict_json.write({"mcpServers": {"mission-control": settings}}).decode(),
             "Put it into the client's file of servers.",

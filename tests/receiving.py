@@ -21,7 +21,7 @@ class Receiver:
                 receiver.seen.append((self.command, self.path, dict(self.headers.items()), body))
                 act(self)
 
-            do_GET = do_POST = handle_any
+            do_GET = do_POST = do_CONNECT = handle_any
 
             def log_message(self, *_: object) -> None:
                 pass

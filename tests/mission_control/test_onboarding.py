@@ -71,7 +71,7 @@ def test_the_connect_page_has_a_line_for_every_kind_of_agent(client, operator):
     assert onboarding.digest(onboarding.page("skill.md", "http://testserver")) in shown
     assert "skill.md once and do what it says" in shown
     made = client.post("/connect", {"name": "Zoe"}).content.decode()
-    for kind in ("Shell", "OpenClaw", "Claude Code", "Codex", "Any MCP client"):
+    for kind in ("Shell", "OpenClaw", "Claude Code", "Codex", "Gemini CLI", "Any MCP client"):
         assert f">{kind}</h2>" in made
     assert len(set(re.findall(r"mc_\w{40}", made))) == 1
 
