@@ -6,11 +6,11 @@ importing again changes nothing, and an import that was cut off is finished by t
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from itertools import groupby, islice
 from typing import Any
 
 from django.db import IntegrityError
@@ -160,6 +160,7 @@ class _Coming:
         self.level: dict[str, int] = {}
         self.parts: dict[str, list[str]] = {}  # id → ids of those that have it as parent
         self.agents: dict[str, Agent] = {}
+        self.strangers: set[str] = set()  # names that are no agent here
         from_there = Task.objects.filter(code__in=Origin.objects.filter(source=source).values("task"))
         self.here = {task["code"]: task for task in from_there.values("code", "title", "status", "parent")}
 
@@ -274,6 +275,8 @@ class _Coming:
     def _agent(self, name: str, make: bool, dry_run: bool) -> bool:
         """Whether there is such an agent, or will be."""
         slug = slugify(name)[:50]
+        if name in self.strangers:
+            return False
         agent = self.agents.get(name) or Agent.objects.filter(slug=slug).first()
         if agent is None and make and slug:
             if slug not in self.report.agents:
@@ -281,9 +284,11 @@ class _Coming:
             if dry_run:
                 return True
             agent = roster.create(self.actor, name=name[:60], slug=slug)
-        if agent is not None:
-            self.agents[name] = agent
-        return agent is not None
+        if agent is None:
+            self.strangers.add(name)
+            return False
+        self.agents[name] = agent
+        return True
 
     # ── in which order ──
 
@@ -293,21 +298,35 @@ class _Coming:
             id: ({other for other in draft.depends_on if other in self.new}, {draft.parent} & self.new.keys())
             for id, draft in self.new.items()
         }
+        behind: dict[str, list[str]] = {}  # id → those that wait for it
+        for id, (hard, soft) in waiting.items():
+            for other in hard | soft:
+                behind.setdefault(other, []).append(id)
         ordered: list[Draft] = []
+        place = {id: number for number, id in enumerate(waiting)}
+        free = [id for id, (hard, soft) in waiting.items() if not hard and not soft]
         level = 0
         while waiting:
-            free = [id for id, (hard, soft) in waiting.items() if not hard and not soft]
             if not free:
-                free = [id for id, (hard, _) in waiting.items() if not hard][:1]  # its parent gets it afterwards
+                free = list(
+                    islice((id for id, (hard, _) in waiting.items() if not hard), 1)
+                )  # its parent gets it later
             if not free:
                 free = [self._cut_circle({id: hard for id, (hard, _) in waiting.items()})]
             for id in free:
                 del waiting[id]
                 self.level[id] = level
                 ordered.append(self.new[id])
-            for hard, soft in waiting.values():
-                hard.difference_update(free)
-                soft.difference_update(free)
+            loose = set[str]()
+            for id in free:
+                for other in behind.get(id, ()):
+                    if other in waiting:
+                        hard, soft = waiting[other]
+                        hard.discard(id)
+                        soft.discard(id)
+                        if not hard and not soft:
+                            loose.add(other)
+            free = sorted(loose, key=place.__getitem__)
             level += 1
         return ordered
 
@@ -358,7 +377,7 @@ def _write(coming: _Coming, drafts: list[Draft]) -> dict[str, str]:
     actor, made = coming.actor, dict[str, str]()
     wanted = {other for draft in drafts for other in [*draft.depends_on, draft.parent] if other in coming.codes}
     tasks = _by_id({other: coming.codes[other] for other in wanted})
-    for _, level in itertools.groupby(drafts, key=lambda draft: coming.level[draft.id]):
+    for _, level in groupby(drafts, key=lambda draft: coming.level[draft.id]):
         group = list(level)
         created = transitions.create_many(actor, [coming.fields(draft, tasks) for draft in group])
         for draft, task in zip(group, created, strict=True):

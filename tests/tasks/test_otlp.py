@@ -150,6 +150,18 @@ def test_log_records_of_no_task_are_added_up_and_told_once(agent, api_of, operat
     assert Activity.objects.filter(kind="usage.unmatched").count() == 1
 
 
+def test_a_full_batch_of_records_takes_a_few_statements(agent, task, django_assert_max_num_queries):
+    counted = {"input_tokens": 3, "output_tokens": 4, "cost_usd": 1}
+    attributes = [{"key": key, "value": {"intValue": value}} for key, value in counted.items()]
+    records = [{"timeUnixNano": (n + 1) * SECOND, "attributes": attributes} for n in range(512)]
+    resource = {"attributes": said(task_id=task.code)}
+    body = {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": records}]}]}
+    with django_assert_max_num_queries(100):
+        assert sent(agent, body, "/v1/logs").json() == {}
+    assert sent(agent, body, "/v1/logs").json() == {}
+    assert (fresh(task).tokens_used, fresh(task).actual_cost_micro_usd) == (512 * 7, 512_000_000)
+
+
 def test_what_nobody_reports_any_more_is_forgotten(agent, task):
     sent(agent, a_report(task.code, a_point(100, 2)))
     sent(agent, a_report("", a_point(100, 2)))
@@ -170,6 +182,16 @@ def test_a_point_that_cannot_be_is_rejected_and_the_rest_is_booked(agent, task, 
     answer = sent(agent, a_report(task.code, point, a_point(5, 2, kind="output")))
     assert (answer.status_code, answer.json()["partialSuccess"]["rejectedDataPoints"]) == (200, "1")
     assert fresh(task).tokens_used == 5
+
+
+def test_many_parts_that_hold_nothing_and_many_subjects_are_refused(agent):
+    empty = gzip.compress(b"\x0a\x00" * 60_000)
+    answer = sent(agent, empty, "/v1/logs", PROTOBUF, content_encoding="gzip")
+    assert (answer.status_code, "parts" in answer.json()["error"]) == (400, True)
+    reports = [a_report("", a_point(1, 2), session=f"run-{n}")["resourceMetrics"][0] for n in range(201)]
+    answer = sent(agent, {"resourceMetrics": reports})
+    assert (answer.status_code, "sessions" in answer.json()["error"]) == (400, True)
+    assert not Series.objects.exists()
 
 
 def test_limits_and_wrong_bodies_are_refused_clearly(agent, nobody, api_of, viewer, monkeypatch):
