@@ -93,13 +93,23 @@ def place(tmp_path, programs, outside):
     return home, folder, environment
 
 
-def pasted_line(product, kind, name):
-    """A new agent's line for this kind of program, as the page shows it to an operator."""
+def pasted_line(product, kind, name, folder):
+    """The line for this kind of program as the page shows it to an operator: with the key of a new agent, or for
+    "AGENTS.md" with an enrolment token, and beside it what the page says belongs into a repository.
+    """
     with httpx2.Client(base_url=product.url, cookies={"sessionid": product.person()}) as browser:
-        form = browser.get("/connect").text
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)[1]
-        shown = browser.post("/connect", data={"name": name, "csrfmiddlewaretoken": token}).raise_for_status().text
-    return html.unescape(re.search(rf">{kind}</h2>.*?<code[^>]*>(.*?)</code>", shown, re.DOTALL)[1])
+        page = browser.get("/connect").text
+        said = {"csrfmiddlewaretoken": re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)[1]}
+        if kind == "AGENTS.md":
+            (folder / kind).write_text(_shown(page, "For a repository"))
+            said |= {"scopes": "work", "most_uses": "1", "hours": "1"}
+            return _shown(browser.post("/connect/enrolments", data=said).text, "Let agents enrol themselves")
+        return _shown(browser.post("/connect", data={**said, "name": name}).text, kind)
+
+
+def _shown(page, heading):
+    """The first thing to copy under a heading."""
+    return html.unescape(re.search(rf'>{heading}</h2>.*?class="copy[^>]*><code[^>]*>(.*?)</code>', page, re.DOTALL)[1])
 
 
 # ── what a model does ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -128,18 +138,18 @@ def works_by_tools(conversation):
 
 def follows_the_page(conversation):
     """Told to read a page and follow it: does what its blocks say one by one, with its own words where they show some."""
-    address, key = re.search(
-        r"Read (\S+)/skill\.md and follow it\. Your key is (mc_\w+)\.", conversation.asked
-    ).groups()
+    address = re.search(r"Read (\S+)/skill\.md", conversation.asked)[1]
+    key = re.search(r"Your key is (mc_\w+)\.", conversation.asked)
 
     def saying(block, **said):
         return at_the_shell(conversation, re.sub(r"-d '\{.*\}'", lambda _: f"-d '{json.dumps(said)}'", block))
 
     page = yield at_the_shell(conversation, f"curl -fsS {address}/skill.md")
     enrol, claim, report, hand_in = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-    header, file = re.search(r"First write `(.+?)` into `(\S+?)`", page).groups()
-    header = re.sub("mc_…", key, header)
-    yield at_the_shell(conversation, f"umask 077; mkdir -p {os.path.dirname(file)}; echo '{header}' > {file}")
+    if key:
+        header, file = re.search(r"First write `(.+?)` into `(\S+?)`", page).groups()
+        header = re.sub("mc_…", key[1], header)
+        yield at_the_shell(conversation, f"umask 077; mkdir -p {os.path.dirname(file)}; echo '{header}' > {file}")
     yield at_the_shell(conversation, enrol)
     briefing = yield at_the_shell(conversation, claim)
     name, line = WANTED.search(briefing).groups()
@@ -154,6 +164,7 @@ def follows_the_page(conversation):
 
 CODEX = "codex exec --json --skip-git-repo-check --sandbox workspace-write"
 GEMINI = "gemini --approval-mode yolo --output-format stream-json --prompt"
+NETWORK = "sandbox_workspace_write.network_access=true"  # for curl
 TAKE = "'Take the next task from mission-control.'"
 
 
@@ -187,9 +198,9 @@ def set_up(home, model):
         ("Codex", "Cody", works_by_tools, f"{{line}}\n{CODEX} {TAKE}"),
         ("Gemini CLI", "Gemma", works_by_tools, f"{{line}}\n{GEMINI} {TAKE}"),
         ("OpenClaw", "Clara", follows_the_page, f"{GEMINI} '{{line}}'"),
-        ("OpenClaw", "Clive", follows_the_page, f"{CODEX} -c sandbox_workspace_write.network_access=true '{{line}}'"),
+        ("AGENTS.md", "Clive", follows_the_page, f"{{line}}\n{CODEX} -c {NETWORK} 'Take the next task.'"),
     ],
-    ids=["Codex by MCP", "Gemini CLI by MCP", "Gemini CLI by skill.md", "Codex by skill.md"],
+    ids=["Codex by MCP", "Gemini CLI by MCP", "Gemini CLI by skill.md", "Codex by AGENTS.md"],
 )
 def test_a_real_program_is_given_one_line_and_hands_in_a_task(product, place, play, kind, name, script, start):
     home, folder, environment = place
@@ -197,10 +208,10 @@ def test_a_real_program_is_given_one_line_and_hands_in_a_task(product, place, pl
     asked = f"Write the file greeting.txt with this one line: {line}"
     [code] = product.tasks(1, title="Greet the house", description=asked, review_required=kind == "Codex")
     model = play(script)
-    pasted = pasted_line(product, kind, name)
+    pasted = pasted_line(product, kind, name, folder)
     told = subprocess.run(
         ["timeout", "-k", "5", "60", "sh", "-eu", "-c", start.format(line=pasted)],  # with all that it starts
-        cwd=folder, env={**environment, **set_up(home, model)}, stdin=subprocess.DEVNULL,
+        cwd=folder, env={**environment, **set_up(home, model), "AGENT_NAME": name}, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert told.returncode == 0, told.stdout + told.stderr
@@ -218,5 +229,5 @@ def test_a_real_program_is_given_one_line_and_hands_in_a_task(product, place, pl
     assert sorted((line["kind"], line["agent"]) for line in lines if line["agent"]) == [
         (kind_of_line, name.lower()) for kind_of_line in kinds
     ]
-    assert re.search(r"mc_\w+", pasted)[0] not in json.dumps([task, lines, made])
+    assert re.search(r"mce?_\w+", pasted)[0] not in json.dumps([task, lines, made])
     assert product.inside("from tasks import invariants\nresult = sum(invariants.broken().values(), [])") == []
