@@ -13,6 +13,8 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.urls import resolve
 
+from mission_control import command_line
+
 VERSION = "2"
 HEARTBEAT_SECONDS = 60
 GUIDE = settings.BASE_DIR / "docs" / "agent-guide.md"
@@ -46,6 +48,7 @@ def as_json(address: str) -> dict[str, Any]:
         "schema": f"{address}/api/schema", "mcp": f"{address}/mcp",
         "auth": {"header": "Authorization", "scheme": "Bearer", "register": f"{address}/api/v1/agents/register"},
         "lease_seconds": settings.LEASE_SECONDS,
+        "mctl": {"url": f"{address}/mctl", "sha256": command_line.packed()[1]},
         "pages": {name: {"url": f"{address}/{name}", "sha256": digest(page(name, address))} for name in PAGES},
     }  # fmt: skip
 

@@ -155,6 +155,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *(path(name, onboarding_views.text, {"name": name}) for name in onboarding.PAGES),
     path("skill.json", onboarding_views.skill_json),
     path("guide.md", onboarding_views.guide),
+    path("mctl", onboarding_views.mctl),
     path("mcp", mcp),
     path("a2a", a2a_api.a2a),
     path(".well-known/agent-card.json", a2a_api.card),

@@ -7,6 +7,7 @@ import ast
 import functools
 import hashlib
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("mission_control", "ventures", "agents", "tasks")  # imports go left only
+CLIENT = "mission_control/mctl"  # also runs on its own, called mctl, where nothing of ours is installed
 ROOF = ("mission_control/urls.py", "mission_control/asgi.py")  # the two files that see every app
 HTTP_FILES = ("api.py", "serializers.py", "views.py", "forms.py", "urls.py", "admin.py", "waiting.py")
 HTTP_ENDINGS = (
@@ -89,6 +91,31 @@ def test_the_code_is_four_packages_and_their_tests():
         if path.is_dir() and not path.name.startswith(".") and path.name not in ignored and any(path.rglob("*.py"))
     }
     assert holding_code == set(PACKAGES)
+
+
+def test_the_client_needs_the_standard_library_and_itself_alone_and_nothing_of_ours_needs_the_client():
+    name_of_client = CLIENT.replace("/", ".")
+    files, wrong = 0, []
+    for path, tree in modules():
+        inside = path.startswith(f"{CLIENT}/")
+        files += inside
+        for name in imported(tree, path):
+            own = f"{name}.".startswith(f"{name_of_client}.")
+            if own != inside and not (inside and name.split(".")[0] in sys.stdlib_module_names):
+                wrong.append(f"{path} imports {name}")
+        by_name = [node for node in nodes(tree) if inside and isinstance(node, ast.ImportFrom) and not node.level]
+        wrong += [f"{path} names {node.module} whole" for node in by_name if "mctl" in str(node.module).split(".")]
+    assert wrong == []
+    assert files > 5
+
+
+def test_the_client_is_written_for_python_3_9():
+    """By its syntax; what its annotations say is never evaluated."""
+    for path in (ROOT / CLIENT).rglob("*.py"):
+        tree = ast.parse(path.read_text(), feature_version=(3, 9))
+        future = any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in tree.body)
+        annotated = any(isinstance(node, ast.FunctionDef | ast.AnnAssign) for node in ast.walk(tree))
+        assert future or not annotated, path.name
 
 
 def test_imports_go_left_only():
