@@ -72,6 +72,7 @@ def register() -> None:
     callers.seen_listeners.append(note_seen)
     visitors.agent_by_prefix = keys.by_prefix
     visitors.live_prefixes = keys.live_prefixes
+    visitors.agents_are_here = roster.note_connected
     sight.agent_ventures = _venture_slugs
     chores.register("presence", 10, roster.mark_offline)
 

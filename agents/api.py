@@ -110,6 +110,7 @@ def _me(call: Call, agent: Agent, secret: str | None = None) -> _Me:
         ],
         abilities=sorted(call.actor.abilities),
         tokens_left=None if agent.token_budget is None else max(0, agent.token_budget - agent.tokens_used),
+        tokens_without_work=roster.tokens_without_work(agent),
         unread_notifications=notifications.unread(call.actor),
         frozen=Fleet.objects.filter(frozen_at__isnull=False).exists(),
         webhook=hook and {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, OperationalError
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.deletion import ProtectedError
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -192,6 +193,10 @@ def visible_ventures(actor: Actor) -> Any:
     return Venture.objects.visible_to(actor)
 
 
+# What an agent has reported on no task at all. Set by the app of tasks.
+tokens_without_work: Callable[[Agent], int] = lambda agent: 0  # noqa: E731
+
+
 # ── presence ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -210,15 +215,40 @@ def note_seen(agent: Agent) -> None:
         logger.info("no time to note that %s was seen", agent.slug)
 
 
+def note_connected(slugs: Collection[str]) -> None:
+    """A sign of life of all that stand at an open connection, in two statements; who was taken for offline comes back.
+
+    An agent that waits at a socket or in a long poll says nothing for minutes and is there all the same.
+    """
+    here = Agent.objects.filter(slug__in=slugs, claimed_at__isnull=False)
+    _write_connected(here)
+    for agent in here.filter(seen_offline=True).order_by("pk"):
+        note_seen(agent)
+
+
+@log.verb
+def _write_connected(here: QuerySet[Agent]) -> None:
+    """Those that somebody else locks right now are passed over: they are seen by what they do."""
+    silent = here.filter(seen_offline=False, last_seen_at__lt=Now() - timedelta(seconds=SEEN_EVERY_SECONDS))
+    free = list(silent.order_by("pk").select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
+    if free:
+        Agent.objects.filter(pk__in=free).update(last_seen_at=Now())
+
+
 @log.verb
 def _write_seen(agent: Agent) -> bool:
-    """Whether it came back with this sign of life."""
-    seen = Agent.objects.filter(pk=agent.pk).filter(
-        Q(last_seen_at=None) | Q(last_seen_at__lt=Now() - timedelta(seconds=SEEN_EVERY_SECONDS)) | Q(seen_offline=True)
-    )
-    if not seen.update(last_seen_at=Now()) or not agent.seen_offline or not agent.claimed_at:
+    """Whether it came back with this sign of life.
+
+    One statement for an agent that is here. The row decides and not what was read of it: a look that took it for
+    offline in between is answered by the same sign of life.
+    """
+    row, silence = Agent.objects.filter(pk=agent.pk), timedelta(seconds=SEEN_EVERY_SECONDS)
+    known = row.filter(seen_offline=False) if agent.claimed_at else row
+    if known.filter(Q(last_seen_at=None) | Q(last_seen_at__lt=Now() - silence)).update(last_seen_at=Now()):
         return False
-    back = Agent.objects.filter(pk=agent.pk, seen_offline=True).update(seen_offline=False, version=F("version") + 1)
+    if not agent.claimed_at:
+        return False
+    back = row.filter(seen_offline=True).update(seen_offline=False, last_seen_at=Now(), version=F("version") + 1)
     if back:
         log.record("agent.seen_again", Actor("agent", agent.slug, agent=agent), agent=agent.slug, title=agent.name)
     return bool(back)

@@ -258,6 +258,7 @@ class MeOut(Answer):
     sessions = Live(many=True, help_text="Those that have not ended, newest first, 200 at most.")
     abilities = serializers.ListField(child=serializers.CharField(), help_text="What the key allows.")
     tokens_left = serializers.IntegerField(allow_null=True, help_text="Of the token budget; null: no budget.")
+    tokens_without_work = serializers.IntegerField(help_text="Reported on no task in 30 days: what waiting has cost.")
     unread_notifications = serializers.IntegerField()
     frozen = serializers.BooleanField()
     webhook = Address(allow_null=True, help_text="Its own address, when it has named one.")

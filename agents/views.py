@@ -56,6 +56,7 @@ def _about(request: PageRequest, shown: Agent) -> dict[str, Any]:
         "face": face_at_work(shown, held, log.now()),
         "held": held,
         "tokens": compact(shown.tokens_used),
+        "without_work": roster.tokens_without_work(shown),
         "today": ledger.today().get(shown.slug, Spent()),
         "joined": list(shown.ventures.order_by("name")[:50]),
         "hook": Webhook.objects.filter(agent=shown.slug).first(),

@@ -33,6 +33,7 @@ Send = Callable[[Any], Awaitable[None]]
 Shaper = Callable[[list[Event]], list[list[dict[str, Any]]]]
 
 IDLE_SECONDS = 15  # at least every so often a stream says where it is
+HERE_SECONDS = 30  # between two notes that the agents behind open streams are here
 LOOK_SECONDS = 2  # between two looks at who may still be here and who is stuck
 SLOW_SECONDS = 10  # one write that takes longer ends the stream
 PATIENCE_SECONDS = 0.3  # for a client to say what it wants, before it is told everything
@@ -598,6 +599,7 @@ def _enter(stream: Stream) -> None:
 
 async def _keep_watch() -> None:
     """Every two seconds: end who may no longer be here and who takes nothing. Ends when nobody is here."""
+    noted = asyncio.get_running_loop().time()
     while open_streams:
         await asyncio.sleep(LOOK_SECONDS)
         now = asyncio.get_running_loop().time()
@@ -609,7 +611,10 @@ async def _keep_watch() -> None:
         try:
             here = {stream.visitor: stream for stream in open_streams}
             for visitor in await live.tail().query(visitors.gone, list(here)):
-                ends.append((here[visitor], REVOKED, "The key was revoked or the session has ended."))
+                ends.append((here.pop(visitor), REVOKED, "The key was revoked or the session has ended."))
+            if now - noted >= HERE_SECONDS:
+                noted = now
+                await live.tail().query(visitors.note_here, list(here))
         except Exception as error:
             logger.warning("cannot check who may still listen, trying again: %s", error)
         await _end_all(ends)

@@ -2,7 +2,7 @@
 
 A stream lives for hours, so what opened it is asked again every few seconds: a revoked key, a logged-out or
 deactivated account ends it, and so does a second step that is required and missing. The app that knows agents stands to
-the right: it fills the two hooks when it is ready.
+the right: it fills the hooks when it is ready.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from mission_control.models import User
 # Set by the app of agents: a key's prefix → its actor while the key is live; those of many prefixes that are live.
 agent_by_prefix: Callable[[str], Actor | None] = lambda prefix: None  # noqa: E731
 live_prefixes: Callable[[Collection[str]], set[str]] = lambda prefixes: set()  # noqa: E731
+agents_are_here: Callable[[Collection[str]], None] = lambda slugs: None  # noqa: E731
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,13 @@ def gone(visitors: Collection[Visitor]) -> set[Visitor]:
         if not here:
             ended.add(visitor)
     return ended
+
+
+def note_here(visitors: Collection[Visitor]) -> None:
+    """An open stream is a sign of life of its agent, also when nothing is said on it."""
+    slugs = {visitor.actor.name for visitor in visitors if visitor.actor.is_agent}
+    if slugs:
+        agents_are_here(slugs)
 
 
 def _by_ticket(secret: str) -> Visitor:

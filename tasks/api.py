@@ -434,6 +434,7 @@ def pending(call: Call) -> list[Task]:
         Param("timeout", whole(0, 300), "Seconds; 300 when not given.", integer(0, 300)),
         Param("capabilities", several(line(50)), "Only tasks that these capabilities are enough for."),
         Param("venture", line(60), "Only of this venture."),
+        Param("idle_work", flag, "Only within the agent's available hours."),
     ),
 )  # fmt: skip
 def listen(call: Call) -> list[Task] | None:
@@ -442,7 +443,7 @@ def listen(call: Call) -> list[Task] | None:
     The waiting itself is done in front of the framework (waiting.py); here is the look at what there is.
     """
     venture = call.query.get("venture")
-    wish = Wish(capabilities=call.query.get("capabilities"))
+    wish = Wish(capabilities=call.query.get("capabilities"), idle_work=call.query.get("idle_work", False))
     if venture:
         wish.venture = visible_ventures(call.actor).filter(slug=venture).first()
         if wish.venture is None:

@@ -187,8 +187,10 @@ def claim_task(actor: Actor, code: str, wish: Wish, *, on_behalf: bool = False) 
 
 
 def pending(actor: Actor, wish: Wish, limit: int = MOST) -> list[Task]:
-    """What this agent could claim now, best first, without claiming or locking."""
+    """What this agent could claim now, best first, without claiming or locking; for idle work only within its hours."""
     agent = _claimer(actor)
+    if wish.idle_work and not within_hours(agent, log.now()):
+        return []
     lanes = [lane for lane, _, _ in lane_heads(agent, wish.capabilities, wish.venture)]
     return list(
         Task.objects.filter(lane__in=lanes).offered().order_by("sort_key", "id")

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from django.db.models import Sum
 from django.db.models.functions import Now
 
+from agents import roster
+from agents.models import Agent
 from mission_control import chores, log
 from mission_control.actors import Actor
 from mission_control.errors import Invalid, NotThere
@@ -69,8 +72,15 @@ def forget_old() -> int:
 
 
 def register() -> None:
-    """Tell the floor which chore there is. Called once, when the app is ready."""
+    """Tell the others which chore there is and what was spent on no task. Called once, when the app is ready."""
     chores.register("forget telemetry", 3600, forget_old)
+    roster.tokens_without_work = tokens_without_work
+
+
+def tokens_without_work(agent: Agent) -> int:
+    """Reported by the agent on no task in the last 30 days: what its waiting has cost. It should be none."""
+    kept = Series.objects.unmatched().filter(agent=agent.slug)
+    return int(kept.aggregate(sum=Sum("unmatched_tokens"))["sum"] or 0)
 
 
 def _advanced(actor: Actor, points: Sequence[Point]) -> list[tuple[Point, Series, int]]:

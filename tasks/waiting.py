@@ -20,6 +20,7 @@ from urllib.parse import parse_qs
 
 from django.db import connection
 
+from agents import roster
 from agents.acting import act_for
 from agents.models import Agent
 from mission_control import callers, idempotency, live, log, metrics, sql, strict_json
@@ -27,6 +28,7 @@ from mission_control.doors import Receive, Scope, Send, answer
 from mission_control.errors import Invalid, Refused
 from mission_control.live import Event
 from mission_control.plain_http import read_bytes
+from mission_control.query import flag
 from tasks import claiming
 from tasks.claim_answer import ClaimAnswer, answer_claim, read_wish
 from tasks.claiming import Wish
@@ -41,6 +43,7 @@ LISTEN_SECONDS, MOST_LISTEN_SECONDS = 300, 300
 TURNS = 4  # of those who wait, so many are asked at once: the others keep the threads
 LOOK_SECONDS = 5  # who waits is compared with the lanes so often even when nothing was heard
 PATIENCE_SECONDS = (0.05, 5)  # after a vain try: doubled from the first to the second
+HERE_SECONDS = 30  # between two notes that those who wait are here
 LANE_COUNT = 64  # no need to count a lane further
 
 CLAIMS = {"/api/v1/tasks/claim": False, "/api/tasks/claim": True}
@@ -166,7 +169,8 @@ class Line:
             self.nudge.set()
 
     async def _keep_watch(self) -> None:
-        """While anybody waits: look who can be called, whenever something may be on offer."""
+        """While anybody waits: look who can be called, whenever something may be on offer. Who waits is here."""
+        noted = asyncio.get_running_loop().time()
         while self.waiters:
             try:
                 async with aclosing(live.follow(None, _may_offer, nudge=self.nudge, idle_seconds=LOOK_SECONDS)) as news:
@@ -175,6 +179,9 @@ class Line:
                             return
                         self._note_changes(events)
                         self._call(await live.tail().query(offering_lanes))
+                        if asyncio.get_running_loop().time() - noted >= HERE_SECONDS:
+                            noted = asyncio.get_running_loop().time()
+                            await live.tail().query(roster.note_connected, {waiter.fit.slug for waiter in self.waiters})
             except Exception as error:
                 logger.warning("cannot look for work on offer, trying again: %s", error)
                 await asyncio.sleep(1)
@@ -339,7 +346,7 @@ def _try_listen(call: dict[str, Any], waited: float) -> tuple[ClaimAnswer, Fit |
 
 
 def _asked_in(query: str) -> tuple[float, Wish]:
-    """`timeout` in seconds, `capabilities` as a comma list, `venture`. Invalid by field."""
+    """`timeout` in seconds, `capabilities` as a comma list, `venture`, `idle_work`: true or false. Invalid by field."""
     given = {name: values[-1] for name, values in parse_qs(query).items()}
     try:
         timeout = float(given.get("timeout", LISTEN_SECONDS))
@@ -347,7 +354,10 @@ def _asked_in(query: str) -> tuple[float, Wish]:
         timeout = -1.0
     if not 0 <= timeout <= MOST_LISTEN_SECONDS:
         raise Invalid({"timeout": f"Between 0 and {MOST_LISTEN_SECONDS} seconds."})
-    wish = Wish()
+    try:
+        wish = Wish(idle_work=flag(given.get("idle_work", "false")))
+    except ValueError:
+        raise Invalid({"idle_work": "Give true or false."}) from None
     if "capabilities" in given:
         wish.capabilities = [word.strip() for word in given["capabilities"].split(",") if word.strip()]
     if "venture" in given:

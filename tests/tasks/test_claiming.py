@@ -117,7 +117,7 @@ def test_idle_work_keeps_the_agents_hours(ada, monkeypatch):
     ada.agent.refresh_from_db()
     clock = [datetime(2026, 11, 21, 20, 0, tzinfo=ZoneInfo("UTC"))]
     monkeypatch.setattr(claiming, "within_hours", lambda agent, _: within_hours(agent, clock[0]))
-    assert next_titles(ada, idle_work=True) == []
+    assert next_titles(ada, idle_work=True) == [] == claiming.pending(ada, Wish(idle_work=True))
     clock[0] = datetime(2026, 11, 21, 8, 0, tzinfo=ZoneInfo("UTC"))
     assert len(next_titles(ada, idle_work=True)) == 1
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import threading
 from datetime import timedelta
 
@@ -272,3 +273,24 @@ def test_the_official_exporter_lands_on_the_task(product, temporality):
     provider.shutdown()
     used = product.inside("from tasks.models import Task\nresult = Task.objects.get(code=code).tokens_used", code=code)
     assert used == 114
+
+
+def test_waiting_costs_no_token_and_what_is_spent_on_no_task_is_shown(agent, ada, api_of, operator, client, venture):
+    """Waits, works, waits again: only what was reported while there was no task counts as waiting."""
+    client.force_login(operator.user)
+
+    def shown():
+        page = re.sub(r"<[^>]+>", " ", client.get("/agents/ada").content.decode())
+        return int(re.search(r"Tokens while waiting\s+(\d+)", page)[1]), agent.get("/agents/me").json()[
+            "tokens_without_work"
+        ]
+
+    assert agent.post("/tasks/claim", {}).json()["task"] is None
+    assert shown() == (0, 0)
+    task = a_task(venture=venture)
+    claimed(ada, task, session_key="run-1")
+    sent(agent, a_report(task.code, a_point(900, 2)))
+    assert (fresh(task).tokens_used, shown()) == (900, (0, 0))
+    sent(agent, a_report("", a_point(70, 3)))
+    sent(agent, a_report("", a_point(120, 4)))
+    assert (fresh(task).tokens_used, shown()) == (900, (120, 120))
