@@ -62,7 +62,7 @@ def process(actor: Actor, code: str, agent: Agent | None = None) -> HandedOver:
     wanted = agent or task.assignee
     chosen = _named(found, wanted) if wanted else _best(found, by_hand=actor.is_person)
     given = Handed(
-        branch=task.branch or branch_for(chosen.agent, task), model=model_for(chosen.agent, task),
+        branch=_branch(chosen.agent, task), model=model_for(chosen.agent, task),
         way=chosen.ways[0], seconds=settings.HAND_OVER_SECONDS, reason=_why(chosen, asked=wanted is not None),
     )  # fmt: skip
     session = transitions.hand(actor, task, chosen.agent, given)
@@ -126,6 +126,12 @@ def _why(chosen: Candidate, *, asked: bool) -> str:
     if asked:
         return f"{chosen.agent.slug} was asked for."
     return " ".join(reason.sentence for reason in chosen.reasons if reason.name in ("capabilities", "load", "success"))
+
+
+def _branch(agent: Agent, task: Task) -> str:
+    """The one that it has, since an attempt may have left work on it; anew when only we have named it so far."""
+    ours = task.branch.startswith("agent/") and task.branch.endswith(f"-{task.code}")
+    return task.branch if task.branch and (task.epoch or not ours) else branch_for(agent, task)
 
 
 def branch_for(agent: Agent, task: Task) -> str:

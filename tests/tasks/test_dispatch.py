@@ -172,6 +172,17 @@ def test_a_branch_is_a_safe_name_whatever_the_title_says(title, operator, ada):
     assert subprocess.run(["git", "check-ref-format", "--branch", name], capture_output=True).returncode == 0
 
 
+def test_the_branch_is_of_who_gets_it_until_somebody_has_worked_on_it(operator, ada, bob):
+    here(ada, bob)
+    fresh_one, named, begun = a_task("fresh"), a_task("named", branch="feature/x"), a_task("begun")
+    for task in (fresh_one, named, begun):
+        dispatch.process(operator, task.code, ada.agent)
+    claimed(ada, begun)
+    transitions.release(ada, begun.code)
+    branches = [dispatch.process(operator, task.code, bob.agent).task.branch for task in (fresh_one, named, begun)]
+    assert branches == [f"agent/bob-fresh-{fresh_one.code}", "feature/x", f"agent/ada-begun-{begun.code}"]
+
+
 def test_the_model_follows_the_priority(settings, operator, ada):
     settings.MODELS_BY_PRIORITY = {"urgent": "large"}
     here(ada)
