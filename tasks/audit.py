@@ -16,6 +16,7 @@ from tasks.vocabulary import PRIORITIES, STATUSES
 
 TOLD = Q(data__has_any_keys=["before", "after"]) | ~Q(status_from=F("status_to"))  # lines that changed something
 
+LONG, LONG_LINES = 200, 7  # characters and lines that fit into what the page shows of a value, on a telephone as well
 WORDS: dict[str, Mapping[Any, str]] = {"status": STATUSES, "priority": PRIORITIES}
 
 
@@ -36,6 +37,11 @@ class Change:
     field: str
     before: str
     after: str
+
+    @property
+    def long(self) -> bool:
+        """Whether a value may be higher than what is shown of it, so that it has to be scrolled."""
+        return any(len(value) > LONG or value.count("\n") >= LONG_LINES for value in (self.before, self.after))
 
 
 @dataclass(frozen=True)

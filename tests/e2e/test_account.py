@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.authenticator import code_of
+from tests.e2e.axe import violations
 from tests.e2e.cast import PASSWORD
 from tests.e2e.conftest import Server
-from tests.e2e.test_pages import violations
 
 
 class Visitor:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.axe import violations
 from tests.e2e.conftest import Person, Server
-from tests.e2e.test_pages import violations
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
+from tests.e2e.axe import violations
 from tests.e2e.conftest import Person, Server
-from tests.e2e.test_pages import violations
 
 
 def test_cards_are_selected_and_dealt_with_together_and_each_says_what_became_of_it(olivia: Person, server: Server):

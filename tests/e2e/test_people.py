@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from playwright.sync_api import Browser, expect
 
+from tests.e2e.axe import violations
 from tests.e2e.cast import PASSWORD
 from tests.e2e.conftest import Person, Server
-from tests.e2e.test_pages import violations
 
 
 def test_one_is_invited_comes_in_gets_another_role_and_is_out_within_seconds(

@@ -6,8 +6,8 @@ import re
 
 from playwright.sync_api import expect
 
+from tests.e2e.axe import violations
 from tests.e2e.conftest import Person, Server
-from tests.e2e.test_pages import violations
 
 
 def test_a_run_appears_while_it_is_live_goes_down_when_it_is_over_and_filters_narrow(olivia: Person, server: Server):

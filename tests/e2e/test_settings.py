@@ -6,8 +6,8 @@ import re
 
 from playwright.sync_api import expect
 
+from tests.e2e.axe import violations
 from tests.e2e.conftest import Person
-from tests.e2e.test_pages import violations
 
 
 def test_a_webhook_is_made_tested_rotated_switched_off_and_deleted(olivia: Person):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
+from tests.e2e.axe import violations
 from tests.e2e.conftest import Person, Server
-from tests.e2e.test_pages import violations
 
 
 def test_a_venture_is_made_gets_a_budget_and_shows_what_is_spent(
