@@ -13,6 +13,8 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
+
 from mission_control.models import Activity
 from mission_control.strict_json import iso
 from tasks.handover import is_stale, shown_criterion
@@ -152,6 +154,7 @@ def briefing(
         "deadline": iso(task.deadline),
         "attempt": task.epoch,
         "hand_in": "review" if task.review_required or venture.review_required else "done",
+        "model": settings.MODELS_BY_PRIORITY.get(PRIORITIES[task.priority]),
         "lease": LEASE_RULE,
         "report": {name: f"POST {path}/{word}" for name, word in REPORTS},
         "reading": QUOTED_RULE,
@@ -239,7 +242,8 @@ def as_text(told: Mapping[str, Any]) -> str:
         "",
         f"Venture {told['venture']}, priority {told['priority']}, attempt {told['attempt']}."
         + (f" Due {told['deadline']}." if told["deadline"] else ""),
-        f"What you hand in goes to {told['hand_in']}. {told['lease']}",
+        f"What you hand in goes to {told['hand_in']}. {told['lease']}"
+        + (f" Work on it with the model {told['model']}." if told.get("model") else ""),
         "",
         *(f"- {name}: `{call}`" for name, call in told["report"].items()),
         "",

@@ -566,6 +566,9 @@ class BriefingOut(Answer):
     deadline = _time()
     attempt = serializers.IntegerField()
     hand_in = _text()
+    model = serializers.CharField(
+        allow_null=True, help_text="The one to work with, by the table of priorities; null: your own."
+    )
     lease = _text()
     report = serializers.DictField(child=serializers.CharField())
     reading = _text(help_text="How to read what is quoted.")

@@ -12,7 +12,19 @@ from agents.models import Agent
 from mission_control import deliveries, log
 from mission_control.errors import NotAllowed, Refused
 from mission_control.models import Activity, Delivery
-from tasks import approvals, bulk, candidates, collaboration, dispatch, feed, handover, invariants, transitions
+from tasks import (
+    approvals,
+    briefing,
+    bulk,
+    candidates,
+    collaboration,
+    dispatch,
+    feed,
+    handover,
+    invariants,
+    shapes,
+    transitions,
+)
 from tasks.models import Session, Task
 from tests.conftest import a_task, an_agent, claimed, fence, fresh
 from ventures import catalogue
@@ -190,6 +202,9 @@ def test_the_model_follows_the_priority(settings, operator, ada):
     urgent, plain = a_task("a", priority=3), a_task("b")
     models = [dispatch.process(operator, task.code).session.model for task in (urgent, plain)]
     assert models == ["large", "its own"]
+    told = claimed(ada, urgent).task
+    assert "Work on it with the model large." in briefing.as_text(shapes.briefing_of(told))
+    assert session_of(urgent).context_provided["model"] == "large" != session_of(plain).context_provided["model"]
 
 
 def test_ways_are_tried_in_order_and_then_it_is_back_in_the_queue(operator, ada):
