@@ -153,8 +153,9 @@ def hand_on() -> int:
     """Chore: hand-overs that nobody acknowledged go on by the next way, and after the last one back to the queue."""
     waiting = Task.objects.filter(handed_until__isnull=False)
     due = list(waiting.filter(handed_until__lte=Now()).order_by("handed_until").values_list("pk", flat=True)[:PAGE])
-    called = waiting.filter(handed_by="webhook", handed_until__gt=Now())
-    due += [pk for pk, code in called.order_by("pk").values_list("pk", "code")[:PAGE] if _was_refused(code)]
+    called = waiting.filter(handed_by="webhook", handed_until__gt=Now()).order_by("pk")
+    rows = called.values_list("pk", "code", "assignee__slug")[:PAGE]
+    due += [pk for pk, code, slug in rows if _was_refused(code, slug)]
     return sum(_next_way(pk) for pk in due)
 
 
@@ -168,7 +169,9 @@ def _next_way(pk: int) -> bool:
         later = task.db_now + timedelta(seconds=settings.HAND_OVER_SECONDS)
         Task.objects.filter(pk=pk).update(handed_until=later)
         return False
-    if task.handed_until > task.db_now and not (task.handed_by == "webhook" and _was_refused(task.code)):
+    if task.handed_until > task.db_now and not (
+        task.handed_by == "webhook" and _was_refused(task.code, task.assignee.slug)
+    ):
         return False
     agent = task.assignee
     left = _ways_left(task, agent, task.db_now)
@@ -202,11 +205,10 @@ def ways_of(task: Task) -> list[tuple[str, str]]:
     return [*((way, "tried") for way in tried[:-1]), (task.handed_by, "now"), *((way, "next") for way in left)]
 
 
-def _was_refused(code: str) -> bool:
-    """Whether the first call of the webhook with this hand-over has failed: there is no use in waiting for it."""
-    lines = Activity.objects.filter(task=code, kind="task.processed").order_by("-seq").values("seq")[:1]
-    return (
-        Delivery.objects.filter(seq__in=lines, tries__gt=0, state__in=("pending", "dead"))
-        .exclude(webhook__agent="")
-        .exists()
-    )
+def _was_refused(code: str, slug: str) -> bool:
+    """Whether the first call of the agent's webhook with this hand-over has failed: there is no use in waiting for it."""
+    lines = Activity.objects.filter(task=code, kind="task.processed").order_by("-seq")
+    seq = lines.values_list("seq", flat=True).first() or 0
+    # `seq > 0` is in the index of what was sent once: without it each look would read all deliveries.
+    sent = Delivery.objects.filter(webhook__agent=slug, seq=seq, seq__gt=0)
+    return sent.filter(tries__gt=0, state__in=("pending", "dead")).exists()

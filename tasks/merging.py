@@ -25,6 +25,8 @@ from ventures.models import Venture
 
 SECONDS = 120  # for one call of git
 STATES = ("merged", "already", "conflict", "missing", "held")
+MERGED = "Merge task "  # how our merges are named, before the code
+PAGE = 500
 NAMED = 20  # files in the reason of a conflict
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@#=-]{0,249}")
 _AUTHOR = {
@@ -137,7 +139,7 @@ def merge_branches(actor: Actor, venture: Venture, repository: Path, *, dry_run:
     for tree in trees:
         if not dry_run and Git(tree).run("status", "--porcelain").stdout.strip():
             raise Refused(f"{tree} has uncommitted work: commit or remove it first.", code="dirty_tree")
-    head, outcomes = before, []
+    head, outcomes, branches = before, [], _Branches(git, before)
     stuck: dict[int, str] = {}  # task → the code of what holds it up
     for task, needs in _in_order(venture):
         behind = next((stuck[pk] for pk in needs if pk in stuck), "")
@@ -149,7 +151,7 @@ def merge_branches(actor: Actor, venture: Venture, repository: Path, *, dry_run:
         elif not task.branch:
             continue
         else:
-            head, outcome = _merged(git, head, task)
+            head, outcome = _merged(git, head, task, branches)
         if outcome.state in ("held", "conflict", "missing"):
             stuck[task.pk] = behind or task.code
         if task.branch:
@@ -165,17 +167,21 @@ def merge_branches(actor: Actor, venture: Venture, repository: Path, *, dry_run:
 
 def _in_order(venture: Venture) -> Iterator[tuple[Task, list[int]]]:
     """Its done tasks and all they stand on, each after its prerequisites, else by when it was done: (task, needs)."""
-    todo = list(Task.objects.filter(venture=venture, status=DONE).order_by("status_changed_at", "id"))
+    rows = Task.objects.only("code", "status", "branch", "venture_id")  # not what is written in them: there may be many
+    todo = list(rows.filter(venture=venture, status=DONE).order_by("status_changed_at", "id"))
     tasks = {task.pk: task for task in todo}
     edges: dict[int, list[int]] = {}
     level = list(tasks)
     while level:
         fresh: set[int] = set()
-        for pk, before in Dependency.objects.filter(task__in=level).order_by("id").values_list("task", "depends_on"):
-            edges.setdefault(pk, []).append(before)
-            fresh.add(before)
-        level = [task.pk for task in Task.objects.filter(pk__in=fresh - set(tasks)).order_by("id")]
-        tasks |= {task.pk: task for task in Task.objects.filter(pk__in=level)}
+        for page in _pages(level):
+            links = Dependency.objects.filter(task__in=page).order_by("id")
+            for pk, before in links.values_list("task", "depends_on"):
+                edges.setdefault(pk, []).append(before)
+                fresh.add(before)
+        level = sorted(fresh - set(tasks))
+        for page in _pages(level):
+            tasks |= {task.pk: task for task in rows.filter(pk__in=page)}
     given: set[int] = set()
     stack = [task.pk for task in reversed(todo)]
     while stack:
@@ -192,12 +198,29 @@ def _in_order(venture: Venture) -> Iterator[tuple[Task, list[int]]]:
             yield tasks[pk], edges.get(pk, [])
 
 
-def _merged(git: Git, head: str, task: Task) -> tuple[str, Outcome]:
-    """The commit with this branch in it, and what became of it."""
-    try:
-        theirs = git.commit(f"refs/heads/{_safe(git, task.branch)}")
-    except Refused:
-        theirs = None
+def _pages(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """As many as every database takes in one statement."""
+    return (numbers[start : start + PAGE] for start in range(0, len(numbers), PAGE))
+
+
+class _Branches:
+    """Where the branches stand and which were merged before, read once: of thousands most were, and cost no call of git."""
+
+    def __init__(self, git: Git, head: str) -> None:
+        listed = git.run("for-each-ref", "--format=%(objectname) %(refname)", "refs/heads").stdout.splitlines()
+        self.heads = {ref: commit for commit, _, ref in (line.partition(" ") for line in listed)}
+        merged = git.run("for-each-ref", f"--merged={head}", "--format=%(refname)", "refs/heads")
+        self.merged = set(merged.stdout.splitlines())
+        subjects = git.run("log", "--format=%s", f"--grep=^{MERGED}", head).stdout.splitlines()
+        self.codes = {subject.removeprefix(MERGED) for subject in subjects}
+
+
+def _merged(git: Git, head: str, task: Task, branches: _Branches) -> tuple[str, Outcome]:
+    """The commit with this branch in it, and what became of it. One that was merged here may have been deleted since."""
+    ref = f"refs/heads/{task.branch}"
+    theirs = branches.heads.get(ref)
+    if ref in branches.merged or (theirs is None and task.code in branches.codes):
+        return head, Outcome(task.code, task.branch, "already")
     if theirs is None:
         return head, Outcome(task.code, task.branch, "missing")
     if git.run("merge-base", "--is-ancestor", theirs, head, may=(0, 1)).returncode == 0:
@@ -206,7 +229,7 @@ def _merged(git: Git, head: str, task: Task) -> tuple[str, Outcome]:
     tree, *files = told.stdout.rstrip("\0").split("\0")
     if told.returncode:
         return head, Outcome(task.code, task.branch, "conflict", tuple(sorted(set(filter(None, files)))))
-    made = git.run("commit-tree", tree, "-p", head, "-p", theirs, "-m", f"Merge task {task.code}")
+    made = git.run("commit-tree", tree, "-p", head, "-p", theirs, "-m", f"{MERGED}{task.code}")
     return made.stdout.strip(), Outcome(task.code, task.branch, "merged")
 
 

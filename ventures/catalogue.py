@@ -50,6 +50,8 @@ def by_slug(slug: str) -> Venture:
 def create(actor: Actor, *, name: str, slug: str = "", **fields: Any) -> Venture:
     """Records venture.created. Invalid: the slug is taken or nothing is left of the name."""
     _may_change(actor)
+    if fields.get("workspace"):
+        _may_name_place(actor)
     slug = slug or free_slug(name)
     if Venture.objects.filter(slug=slug).exists():
         raise Invalid({"slug": f"The slug {slug} is taken."})
@@ -77,6 +79,8 @@ def change(actor: Actor, venture: Venture, changes: dict[str, Any], *, version: 
         if getattr(current, field) != value:
             if field in GUARDS and not value and not actor.can("operate"):
                 raise NotAllowed("Only an operator loosens who has to approve.", code="operators_only")
+            if field == "workspace":
+                _may_name_place(actor)
             before[field], after[field] = getattr(current, field), value
             setattr(current, field, value)
     if after:
@@ -143,6 +147,12 @@ def free_slug(name: str) -> str:
 def _may_change(actor: Actor) -> None:
     if not (actor.can("operate") or actor.can("orchestrate")):
         raise NotAllowed("Only an operator or an orchestrator changes ventures.")
+
+
+def _may_name_place(actor: Actor) -> None:
+    """A workspace is a directory of this server: branches are merged there, and whether files are there is told."""
+    if not actor.can("operate"):
+        raise NotAllowed("Only an operator names a directory of this server.", code="operators_only")
 
 
 def _known(fields: dict[str, Any]) -> dict[str, Any]:

@@ -91,6 +91,36 @@ def test_a_conflict_blocks_its_task_with_the_files_and_the_rest_goes_on(place, o
     assert states(again) == {"a": "already", "free": "already", "on-b": "held"}
 
 
+def test_a_branch_that_was_deleted_after_its_merge_holds_up_nobody(place, operator, venture):
+    branch(place, "base", base="b")
+    base = finished(operator, venture, "base")
+    assert states(merging.merge_branches(DIRECTOR, venture, place)) == {"base": "merged"}
+    git(place, "branch", "-D", "base")
+    branch(place, "top", top="t")
+    finished(operator, venture, "top", base)
+    assert states(merging.merge_branches(DIRECTOR, venture, place)) == {"base": "already", "top": "merged"}
+
+
+def test_what_was_merged_before_costs_no_call_of_git(place, operator, venture, monkeypatch):
+    for n in range(6):
+        branch(place, f"b{n}", **{f"file{n}": "x"})
+        finished(operator, venture, f"b{n}")
+    merging.merge_branches(DIRECTOR, venture, place)
+    calls, run = [], merging.Git.run
+    monkeypatch.setattr(merging.Git, "run", lambda self, *said, **may: calls.append(said) or run(self, *said, **may))
+    monkeypatch.setattr(merging, "PAGE", 4)
+    assert set(states(merging.merge_branches(DIRECTOR, venture, place)).values()) == {"already"}
+    assert len(calls) < 8
+
+
+def test_an_agent_names_no_directory_of_the_server(orchestrator, operator, venture, api_of):
+    answer = api_of(orchestrator).patch(f"/ventures/{venture.slug}", {"workspace": "/srv/other"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "operators_only")
+    made = api_of(orchestrator).post("/ventures", {"name": "Mine", "workspace": "/srv/other"})
+    assert (made.status_code, made.json()["code"]) == (403, "operators_only")
+    assert api_of(operator).patch(f"/ventures/{venture.slug}", {"workspace": "/srv/apollo"}).status_code == 200
+
+
 def test_a_dry_run_says_the_same_and_changes_nothing(place, operator, venture):
     branch(place, "a", shared="A\n")
     branch(place, "b", shared="B\n")
