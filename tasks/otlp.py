@@ -31,7 +31,8 @@ MOST_NANOS = 2**63 - 1
 CUMULATIVE = 2  # AGGREGATION_TEMPORALITY_CUMULATIVE
 OUT = ("output", "thought", "reasoning", "completion")
 SPARE = "gen_ai."  # the general names, where the program has none of its own
-METERED = ("claude_code.", "gemini_cli.")  # their log records repeat what their metrics count
+METERED = ("claude_code.", "gemini_cli.")  # their log records repeat what their metrics count,
+METERED_SERVICES = ("claude-code", "gemini-cli")  # those under the general names too
 TOKENS_IN = ("gen_ai.usage.input_tokens", "input_tokens", "input_token_count")
 TOKENS_OUT = ("gen_ai.usage.output_tokens", "output_tokens", "output_token_count")
 COST = ("cost_usd", "gen_ai.usage.cost")
@@ -134,6 +135,8 @@ def logs(body: bytes, protobuf: bool, sender: str) -> Report:
     report = Report([])
     for resource in report.each(read(ExportLogsServiceRequest, body, protobuf).resource_logs):
         around = _attributes(resource.resource.attributes)
+        if around.get("service.name") in METERED_SERVICES:
+            continue
         for scope in report.each(resource.scope_logs):
             for record in report.each(scope.log_records):
                 report.add(_record(record, around, sender))

@@ -93,6 +93,15 @@ def place(tmp_path, programs, outside):
     return home, folder, environment
 
 
+def run(command, folder, environment):
+    """Run it to its end, for a minute at most with all that it starts. It has to end well."""
+    told = subprocess.run(
+        ["timeout", "-k", "5", "60", *command], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
 def pasted_line(product, kind, name, folder):
     """The line for this kind of program as the page shows it to an operator: with the key of a new agent, or for
     "AGENTS.md" with an enrolment token, and beside it what the page says belongs into a repository.
@@ -209,12 +218,8 @@ def test_a_real_program_is_given_one_line_and_hands_in_a_task(product, place, pl
     [code] = product.tasks(1, title="Greet the house", description=asked, review_required=kind == "Codex")
     model = play(script)
     pasted = pasted_line(product, kind, name, folder)
-    told = subprocess.run(
-        ["timeout", "-k", "5", "60", "sh", "-eu", "-c", start.format(line=pasted)],  # with all that it starts
-        cwd=folder, env={**environment, **set_up(home, model), "AGENT_NAME": name}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert told.returncode == 0, told.stdout + told.stderr
+    environment |= set_up(home, model) | {"AGENT_NAME": name}
+    run(["sh", "-eu", "-c", start.format(line=pasted)], folder, environment)
     assert (folder / "greeting.txt").read_text() == f"{line}\n"
 
     headers = {"Authorization": f"Bearer {product.agent('auditor')}"}
@@ -231,3 +236,37 @@ def test_a_real_program_is_given_one_line_and_hands_in_a_task(product, place, pl
     ]
     assert re.search(r"mce?_\w+", pasted)[0] not in json.dumps([task, lines, made])
     assert product.inside("from tasks import invariants\nresult = sum(invariants.broken().values(), [])") == []
+
+
+# ── what they report by themselves ──────────────────────────────────────────────────────────────────────────────────
+
+
+def says_hello(conversation):
+    """Two turns: one call of the shell, and the last word."""
+    said = yield at_the_shell(conversation, "echo hello")
+    return said
+
+
+@pytest.mark.parametrize("start", [CODEX, GEMINI], ids=["Codex", "Gemini CLI"])
+def test_what_a_real_program_reports_by_opentelemetry_is_booked_on_its_task_once(product, place, play, start):
+    home, folder, environment = place
+    [code] = product.tasks(1, title="Say hello")
+    agent = start.split()[0]
+    headers = {"Authorization": f"Bearer {product.agent(agent)}"}
+    with httpx2.Client(base_url=f"{product.url}/api/v1/tasks", headers=headers) as api:
+        api.post(f"{code}/claim", json={}).raise_for_status()
+        model = play(says_hello)
+        environment |= set_up(home, model) | {
+            "OTEL_RESOURCE_ATTRIBUTES": f"task.id={code}",
+            "OTEL_EXPORTER_OTLP_HEADERS": f"Authorization={headers['Authorization']}",
+            "GEMINI_TELEMETRY_ENABLED": "true", "GEMINI_TELEMETRY_LOG_PROMPTS": "false",
+            "GEMINI_TELEMETRY_OTLP_PROTOCOL": "http", "GEMINI_TELEMETRY_OTLP_ENDPOINT": product.url,
+        }  # fmt: skip
+        with open(home / ".codex" / "config.toml", "a") as file:
+            file.write(
+                f'[otel]\ntrace_exporter = "none"\nexporter = {{ otlp-http = {{ endpoint = "{product.url}/v1/logs", '
+                f'protocol = "binary", headers = {{ Authorization = "{headers["Authorization"]}" }} }} }}\n'
+            )
+        run([*start.split(), "Say hello"], folder, environment)
+        task = api.get(code).json()["task"]
+    assert (model.turns, task["tokens_used"]) == (2, 2 * (TOKENS_IN + TOKENS_OUT))

@@ -123,6 +123,11 @@ def test_log_records_book_once_where_metrics_do_not_count_the_same(agent, task):
     body = {
         "resourceLogs": [{"resource": {"attributes": said(task_id=task.code)}, "scopeLogs": [{"logRecords": records}]}]
     }
+    general = {
+        "timeUnixNano": 2 * SECOND, "attributes": [{"key": "gen_ai.usage.input_tokens", "value": {"intValue": 5}}],
+    }  # fmt: skip
+    resource = {"attributes": said(task_id=task.code, service_name="gemini-cli")}
+    body["resourceLogs"].append({"resource": resource, "scopeLogs": [{"logRecords": [general]}]})
     for _ in range(2):
         assert sent(agent, body, "/v1/logs").json() == {}
         assert fresh(task).tokens_used == 19
