@@ -141,7 +141,7 @@ def connect(request: PageRequest) -> HttpResponse:
 
 
 def pasted_lines(address: str, secret: str) -> list[tuple[str, str, str]]:
-    """`(kind of agent, the line, what happens then)`. Each holds the key: it is shown once."""
+    """`(kind of agent, the line, what happens then)`. All but that of the command line hold the key: it is shown once."""
     claim = f"{address}/api/v1/tasks/claim"
     settings = {"type": "http", "url": f"{address}/mcp", "headers": {"Authorization": f"Bearer {secret}"}}
     return [
@@ -150,6 +150,11 @@ def pasted_lines(address: str, secret: str) -> list[tuple[str, str, str]]:
             f"curl -sX POST {claim} -H 'Authorization: Bearer {secret}' -H 'Content-Type: application/json'"
             " -d '{\"wait\": 60}'",
             "It waits up to a minute and answers with the next task, its lease and what to send back.",
+        ),
+        (
+            "Command line",
+            f"curl -fsS {address}/mctl -o mctl && python3 mctl login {address}",
+            "It asks for the key, which is the one below. Then: python3 mctl next --wait 60, progress, deliver, complete.",
         ),
         (
             "OpenClaw",

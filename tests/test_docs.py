@@ -16,6 +16,7 @@ from drf_spectacular.generators import SchemaGenerator
 
 from agents.serializers import AgentFields
 from mission_control import checks
+from mission_control.mctl import MissionControl, cli
 from tasks.serializers import FenceIn, TaskFields
 from tasks.transitions import MOVES, RESTING
 from tasks.vocabulary import OPEN, PRIORITIES, PRIORITY_WORDS, STATUS_WORDS, STATUSES, STEP_WORDS
@@ -126,6 +127,32 @@ def test_every_line_of_the_page_on_protocols_works_as_pasted(new_product, tmp_pa
     printed = pasted(product, scripts, tmp_path, MISSION_CONTROL_URL=product.url, MISSION_CONTROL_KEY=key)
     no_refusals(scripts, printed)
     assert any('"action":"claimed"' in output for output in printed)
+
+
+def test_every_line_of_the_page_on_the_command_line_works_as_pasted(new_product, tmp_path):
+    product = new_product()
+    key = product.agent("ada", scopes="work,orchestrate")
+    scripts = blocks("docs/mctl.md", "sh")
+    environment = {"MISSION_CONTROL_URL": product.url, "MISSION_CONTROL_KEY": key, "HOME": str(tmp_path)}
+    printed = pasted(product, scripts, tmp_path, **environment, XDG_CONFIG_HOME="", XDG_STATE_HOME="")
+    assert "You are ada" in printed[1]
+    assert printed[-2] == "refused with 1"
+    assert printed[-1].splitlines()[:2] == ["Draw the logo", "done"]
+    listed = product.inside(
+        "from tasks.models import Task\nresult = sorted(Task.objects.values_list('title', 'status', 'actual_cost_micro_usd'))"
+    )
+    assert listed == [
+        ["Ask the bank", "ready", 0],
+        ["Draw the logo", "done", 0],
+        ["Write the size guide", "done", 140_000],
+    ]
+
+
+def test_the_page_on_the_command_line_names_every_verb_and_method():
+    verbs = {verb for row in rows("docs/mctl.md", "verb") for verb in re.findall(r"`([a-z-]+)`", row[0])}
+    assert verbs == {verb.name for verb in cli.VERBS}
+    methods = {name for row in rows("docs/mctl.md", "method") for name in re.findall(r"`?(\w+)\(", row[0])}
+    assert methods == {name for name in vars(MissionControl) if name[0] != "_"} - {"briefing"}
 
 
 def test_every_line_of_the_api_page_works_as_pasted(new_product, tmp_path):

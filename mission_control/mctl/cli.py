@@ -10,7 +10,7 @@ import io
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from . import completion, graph, keeping, live, show
 from .verbs import Call, Usage, Verb, nothing, on_task, warn
@@ -25,42 +25,54 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another one
-    given = parser().parse_args(arguments)
+    try:
+        try:
+            return _run(parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; the exit must not complain
+        return 0
+
+
+def _run(given: argparse.Namespace) -> int:
     try:
         call = Call(given)
         try:
             return given.run(call) or 0
         finally:
             call.forget_what_was_lost()
-    except Usage as wrong:
+    except (Usage, keeping.Unusable) as wrong:
         warn(f"mctl {given.verb}: {wrong}")
-        return 2
-    except keeping.Unusable as wrong:
-        warn(f"mctl: {wrong}")
         return 2
     except Refused as refused:
         if given.json:
             body = {"error": refused.sentence, "code": refused.code, "details": [], **refused.body}
-            print(show.as_json(body), file=sys.stderr)
+            print(show.as_json_line(body), file=sys.stderr)
         else:
-            warn("\n  ".join([f"mctl {given.verb}: {refused.sentence} ({refused.code})", *refused.works]))
+            warn(f"mctl {given.verb}: {refused.sentence} {' '.join([*refused.works, f'({refused.code})'])}")
         return 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; the exit must not complain
-        return 0
     except KeyboardInterrupt:
         return 0 if given.verb in ("watch", "board") else 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what was wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        warn(f"{self.prog}: {message}. See: {self.prog} --help")
+        sys.exit(2)
+
+
 def parser() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = _Parser(add_help=False)
     shared.add_argument("--json", action="store_true", help="the answer as JSON")
     shared.add_argument("--url", default="", help="the server; else MISSION_CONTROL_URL, else the one of `mctl login`")
     shared.add_argument("--agent-id", default="", metavar="AGENT", help="act for this agent, where the key may")
     shared.add_argument(
         "--patience", type=float, default=10.0, metavar="SECONDS", help="how long to try again (default: 10)"
     )
-    whole = argparse.ArgumentParser(prog="mctl", description=DESCRIPTION)
+    whole = _Parser(prog="mctl", description=DESCRIPTION)
     verbs = whole.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
     for verb in VERBS:
         one = verbs.add_parser(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -11,9 +13,10 @@ import time
 from . import show
 from .client import MissionControl
 from .verbs import Call, Verb
-from .wire import Refused
+from .wire import NOTHING_DONE, PERHAPS_DONE, Refused
 
 GATHERED = 0.3  # seconds of changes that one drawing shows
+AWAY = (0, *NOTHING_DONE, *PERHAPS_DONE)  # how a server answers that will come back
 UNASKED = 15.0  # seconds until the board is drawn again without news
 HOME, BELOW, HIDE, SHOW = "\x1b[H", "\x1b[J", "\x1b[?25l", "\x1b[?25h"
 OTHER, BACK = "\x1b[?1049h", "\x1b[?1049l"
@@ -23,6 +26,9 @@ def watch(call: Call) -> int:
     """Until it is interrupted, or so many lines have come."""
     left = call.given.count
     since = call.given.since
+    call.control.wire.call(
+        "GET", "/activities", query={"limit": 1}
+    )  # who is refused, or at a wrong address, hears it now
     while True:
         try:
             for event in call.control.watch(since):
@@ -59,22 +65,38 @@ def board(call: Call) -> int:
             ended.append(refused)
             changed.set()
 
+    told = _read(control, venture)  # what is refused is said before the screen is taken
+    notice: list[str] = []
     threading.Thread(target=listen, daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the screen is given back
     sys.stdout.write(OTHER + HIDE)
     try:
         while not ended:
-            changed.clear()
             size = shutil.get_terminal_size((120, 40))
-            text = drawn(_read(control, venture), size.columns, max(3, size.lines // 2 - 4))
-            lines = text.splitlines()[: size.lines - 1]
-            sys.stdout.write(HOME + "".join(f"{each}\x1b[K\n" for each in lines) + BELOW)
+            lines = [*notice, *drawn(told, size.columns, max(3, size.lines // 2 - 4)).splitlines()]
+            sys.stdout.write(HOME + "".join(f"{each}\x1b[K\n" for each in lines[: size.lines - 1]) + BELOW)
             sys.stdout.flush()
-            changed.wait(UNASKED)
-            time.sleep(GATHERED)
+            _wait(changed, size)
+            changed.clear()
+            try:
+                told, notice = _read(control, venture), []
+            except Refused as refused:
+                if refused.status not in AWAY:
+                    raise
+                notice = [show.cut(f"{refused.sentence} Trying again; this is how it was:", size.columns), ""]
     finally:
         sys.stdout.write(SHOW + BACK)
         sys.stdout.flush()
     raise ended[0]
+
+
+def _wait(changed: threading.Event, size: os.terminal_size) -> None:
+    """Until there is news, the terminal has another size, or it is time to look anyway."""
+    until = time.monotonic() + UNASKED
+    while time.monotonic() < until and shutil.get_terminal_size((120, 40)) == size:
+        if changed.wait(GATHERED):
+            time.sleep(GATHERED)
+            return
 
 
 def _read(control: MissionControl, venture: str) -> dict[str, object]:

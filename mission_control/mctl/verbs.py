@@ -82,4 +82,5 @@ def on_task(parser: argparse.ArgumentParser) -> None:
 
 
 def warn(text: str) -> None:
-    print(show.clean(text), file=sys.stderr)
+    """One line, whatever it is made of."""
+    print(show.line(text), file=sys.stderr)

@@ -25,7 +25,7 @@ class Refused(Exception):
     """The server said no, or could not be reached.
 
     `code` is for programs (`lease_lost`, `not_found` … as the API has them; `unreachable` when there was no answer),
-    `sentence` says why and what would work; `works` is a line for each field that was wrong, where several were.
+    `sentence` says why and what would work; `works` has a sentence for each field that was wrong, where several were.
     `status` is that of HTTP, 0 without an answer; `body` the whole answer.
     """
 

@@ -67,6 +67,7 @@ def test_a_claim_link_works_once(signed_in, operator):
 def test_connecting_makes_one_agent_with_one_key(signed_in):
     html = signed_in.post("/connect", {"name": "Zoe"}).content.decode()
     assert re.search(r"curl -sX POST http://testserver/api/v1/tasks/claim", html)
+    assert "curl -fsS http://testserver/mctl -o mctl" in html
     assert Agent.objects.get(slug="zoe").keys.count() == 1
     assert signed_in.post("/connect", {"name": " "}, headers=PART).status_code == 400
 

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 
 from mission_control.mctl import cli, keeping
 from mission_control.mctl.client import MissionControl
-from tests.serving import until
 
 
 @pytest.fixture
@@ -110,8 +108,8 @@ def test_what_is_refused_ends_with_1_and_what_cannot_be_meant_with_2(at_work, pr
     refused = json.loads(at_work.err)
     assert refused["code"] == "invalid" and len(refused["details"]) == 2
     at_work("add", "", "--priority", "soon", code=1)
-    assert "\n  priority:" in at_work.err
-    assert "invalid choice" in _usage(at_work, "sing")
+    assert "title: " in at_work.err and " priority: " in at_work.err and at_work.err.count("\n") == 1
+    assert "invalid choice" in _usage(at_work, "sing") and at_work.err.count("\n") == 1
     assert "Which task?" in _usage(at_work, "complete")
     assert "Say what changes" in _usage(at_work, "update", "zzzzzzzz")
     terminal.to("", "")
@@ -205,30 +203,6 @@ def test_login_and_register_keep_a_key_for_its_owner_and_its_server_alone(termin
     terminal("list", code=1)
 
 
-def test_the_live_log_goes_on_over_a_restart_of_the_server(new_product, tmp_path):
-    product = new_product()
-    key = product.agent("ada", scopes="work,orchestrate")
-    environment = {**os.environ, "MISSION_CONTROL_URL": product.url, "MISSION_CONTROL_KEY": key}
-    watching = subprocess.Popen(
-        [sys.executable, "-m", "mission_control.mctl", "watch", "--since", "0", "--json"],
-        env=environment, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(watching.stdout), daemon=True)
-    reader.start()
-    control = MissionControl(product.url, key)
-    control.add("Before the restart")
-    until(lambda: any("Before the restart" in line for line in lines))
-    product.stop()
-    product.start()
-    control.add("After the restart")
-    until(lambda: any("After the restart" in line for line in lines), 20)
-    watching.terminate()
-    watching.wait(10)
-    numbers = [json.loads(line)["seq"] for line in lines]
-    assert numbers == list(range(1, len(numbers) + 1))
-
-
 def test_nine_steps_of_an_orchestration_by_the_library(product):
     """The same as tests/tasks/test_orchestration.py tells call by call, in the words of the client."""
     control = MissionControl(product.url, product.agent("otto", scopes="work,orchestrate"), patience=5)
@@ -251,32 +225,63 @@ def test_nine_steps_of_an_orchestration_by_the_library(product):
     assert (done["status"], done["epoch"], worker.leases) == ("review", claim["epoch"], {})
 
 
-def test_the_downloaded_file_runs_on_a_plain_python(product, tmp_path):
-    file = tmp_path / "mctl"
-    subprocess.run(["curl", "-fsS", f"{product.url}/mctl", "-o", str(file)], check=True)
-    key = product.agent("ada", scopes="work,orchestrate")
-    environment = {
-        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "MISSION_CONTROL_URL": product.url, "MISSION_CONTROL_KEY": key,
-    }  # fmt: skip
-
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-I", "-S", str(file), *arguments],
-            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False,
-        )  # fmt: skip
-
-    assert "Say hello" in run("add", "Say hello").stdout
-    assert "Say hello" in run("list").stdout
-    refused = run("show", "zzzzzzzz")
-    assert (refused.returncode, refused.stdout) == (1, "") and "not_found" in refused.stderr
-    assert run("sing").returncode == 2
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_every_verb_and_is_read_by_its_shell(terminal, shell):
     script = terminal("completion", shell)
     assert all(verb.name in script for verb in cli.VERBS) and "depends" not in script and "after" in script
-    if shell == "bash":
-        asked = 'COMP_WORDS=(mctl add --pri); COMP_CWORD=2; _mctl; echo "${COMPREPLY[@]}"'
-        ran = subprocess.run(["bash", "-c", f"{script}\n{asked}"], capture_output=True, text=True, check=True)
-        assert ran.stdout.strip() == "--priority"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["add", "--pri"], "--priority"),
+        (["--json", "crit"], "critical-path"),
+        (["next", "--wa"], "--wait"),
+        (["deliver", "gui"], "guide.md"),
+    ],
+)
+def test_bash_completes_verbs_options_and_files(terminal, typed, offered):
+    Path("guide.md").touch()
+    Path("script").write_text(terminal("completion", "bash"))
+    words = " ".join(["mctl", *typed])
+    asked = f'source ./script; COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _mctl; echo "${{COMPREPLY[@]}}"; complete -p mctl'
+    ran = subprocess.run(["bash", "-euc", asked], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == [offered, "complete -F _mctl mctl"]
+
+
+def test_every_verb_answers_in_json(at_work, product, terminal, tmp_path):
+    """Those that the tests above do not ask for JSON, and with them all that there are."""
+    told = at_work.json
+    product.tasks(1)
+    code = told("add", "Say it in JSON")["id"]
+    assert told("next", code)["epoch"] == 1
+    assert told("join", "writer")["role"] == "writer"
+    assert told("share", "unit", "cm")["value"] == "cm" and told("context")[0]["key"] == "unit"
+    assert told("note", "Mine alone.")["text"] == "Mine alone."
+    assert told("sync", "Here.")["kind"] and told("discover", "A thing.")["kind"]
+    assert told("block", "Which one?")["status"] == "blocked"
+    assert [gate for gate in told("why", code) if not gate["open"]]
+    told("update", code, "--status", "ready")
+    told("next", code)
+    assert told("release")["status"] == "ready"
+    told("next", code)
+    assert told("fail", "No.")["failures"] == 1
+    assert told("delete", code) == {"deleted": code}
+    assert told("metrics")["board"]["total"] and told("critical-path")["hours"]
+    assert json.loads(_written(at_work, "export"))
+    assert json.loads(at_work("watch", "--since", "0", "--count", "1", "--json"))["seq"] == 1
+    assert told("process", told("add", "Process me")["id"], "ada")["task"]["assignee"] == "ada"
+    assert told("login", product.url, typed=f"{os.environ['MISSION_CONTROL_KEY']}\n")["agent"]["id"] == "ada"
+
+
+def _written(terminal, *arguments):
+    terminal(*arguments, "-o", "out")
+    return Path("out").read_text()
+
+
+def test_all_verbs_are_there():
+    wanted = (
+        "login register add list show update next progress deliver complete fail release block delete assign process why"
+        " watch join share note sync discover context feedback metrics critical-path export board freeze thaw"
+    )
+    assert set(wanted.split()) <= {verb.name for verb in cli.VERBS}
