@@ -3,6 +3,7 @@ import "./theme.js";
 import "./menus.js";
 import "./dialogs.js";
 import "./drawer.js";
+import "./focus.js";
 import "./keys.js";
 import "./later.js";
 import "./watch.js";

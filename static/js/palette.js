@@ -81,7 +81,7 @@ function fill(groups) {
   dialog.querySelector("[data-palette-status]").textContent = found === 1 ? "1 result" : `${found} results`;
 }
 
-/** What the page can do by a button now: the verbs of the open task, then everything that stands in the bar. */
+/** What the page can do by a button now: the verbs of the open task, what stands in the bar, what goes for selected cards. */
 function offered(words) {
   const buttons = [
     ...document.querySelectorAll("#drawer:not([hidden]) .task__verbs button, .drawer--page .task__verbs button"),
@@ -95,7 +95,23 @@ function offered(words) {
     const row = option(label, button.closest("#drawer")?.dataset.code ?? "", button.querySelector(".icon")?.className ?? "icon i-check");
     row.act = () => button.click();
     return [row];
-  });
+  }).concat(together(words));
+}
+
+/** What the bar of the selected cards offers: each choice of its lists, and its button. */
+function together(words) {
+  const bar = document.querySelector("#bulk:not([hidden])");
+  if (!bar) return [];
+  const count = bar.querySelector(".bulk__count").textContent;
+  const choices = [...bar.querySelectorAll("select[data-act] option[value]:not([value=''])")].map((choice) => [
+    `${choice.parentElement.options[0].text}: ${choice.text}`,
+    () => {
+      choice.selected = true;
+      choice.parentElement.dispatchEvent(new Event("change", { bubbles: true }));
+    },
+  ]);
+  for (const button of bar.querySelectorAll("button[data-act]")) choices.push([button.textContent, () => button.click()]);
+  return choices.filter(([label]) => fits(label, words)).map(([label, act]) => Object.assign(option(label, count, "icon i-check"), { act }));
 }
 
 function wordsOf(button) {

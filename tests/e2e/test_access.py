@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.e2e.axe import AT_REST, violations
 from tests.e2e.conftest import Person, Server
@@ -125,3 +126,108 @@ def test_axe_finds_nothing_in_what_opens_over_the_board(sign_in: Callable[..., P
         page.keyboard.press("Escape")
     page.locator("#chip-assignee").click()
     assert violations(page) == [], "filter menu"
+
+
+def reach(page: Page, place: Locator) -> None:
+    """By the Tab key, as far as it takes."""
+    for _ in range(90):
+        page.keyboard.press("Tab")
+        if place.evaluate("place => place === document.activeElement"):
+            return
+    raise AssertionError(f"{place} cannot be reached")
+
+
+def holds_the_focus(page: Page, place: str = "body") -> None:
+    expect(page.locator(f"{place} :focus")).to_have_count(1)
+
+
+def test_a_whole_job_is_done_by_keys_alone_and_the_focus_is_never_lost(olivia: Person, server: Server):
+    olivia.new_task("Alone at first", status="inbox", tags="alone")
+    page = olivia.open("/?tag=alone")
+    keys = page.keyboard
+    keys.press("ArrowDown")
+    keys.press("c")
+    keys.type("Carry the word !high #alone ~2h")
+    expect(page.locator(".new-task__said")).to_contain_text("High")
+    reach(page, page.locator("#new-task [name=status]"))
+    keys.type("Inbox")
+    keys.press("Control+Enter")
+    expect(page.locator("#new-task")).to_be_hidden()
+    code = server.one("SELECT code FROM tasks_task WHERE title = 'Carry the word'")
+    expect(olivia.card(code)).to_be_visible()
+    holds_the_focus(page, ".card")
+
+    keys.press("ArrowUp")  # what presses more stands above
+    expect(olivia.card(code).locator("a")).to_be_focused()
+    keys.press("Enter")
+    expect(page.locator(f"#drawer-{code}")).to_be_visible()
+    reach(page, page.locator(".task__title"))
+    keys.type(" home")
+    keys.press("Enter")
+    expect(olivia.card(code)).to_contain_text("home")
+    reach(page, page.locator(f"[data-edit='edit-{code}']"))
+    keys.press("Enter")
+    keys.type("Slowly.")
+    keys.press("Control+Enter")
+    expect(page.locator(".task__description .prose")).to_contain_text("Slowly.")
+    holds_the_focus(page, "#drawer")
+    page.locator(f"#drawer-{code} .task__title").focus()  # to the top of it
+    ask = page.get_by_role("button", name="Ask for it before the start")
+    reach(page, ask)
+    keys.press("Enter")
+    expect(page.get_by_role("button", name="Needed: start without")).to_be_visible()
+    holds_the_focus(page, "#drawer")
+    page.locator(f"#drawer-{code} .task__title").focus()
+    reach(page, page.get_by_role("button", name="Approve this text"))
+    keys.press("Enter")
+    expect(page.locator(".approval")).to_contain_text("olivia approved")
+    holds_the_focus(page, "#drawer")
+    page.locator(f"#drawer-{code} .task__title").focus()
+    reach(page, page.get_by_role("button", name="Move to Ready"))
+    keys.press("Enter")
+    expect(page.locator("#drawer .pill.s-ready")).to_be_visible()
+    holds_the_focus(page, ".task__verbs")
+    reach(page, page.locator(f"#tab-activity-{code}"))
+    keys.press("Enter")
+    reach(page, page.get_by_label("Comment"))
+    keys.type("Done by keys")
+    keys.press("Control+Enter")
+    expect(page.locator(".feed__body").first).to_contain_text("Done by keys")
+    holds_the_focus(page, "#drawer")
+    keys.press("Escape")
+    keys.press("Escape")
+    expect(page.locator("#drawer")).to_be_hidden()
+    expect(olivia.card(code).locator("a")).to_be_focused()
+
+    keys.press(" ")
+    keys.press("ArrowRight")
+    keys.press(" ")
+    expect(page.locator(".toast")).to_contain_text("Moved to Assigned")
+    keys.press("Control+z")
+    expect(olivia.column_of(code)).to_have_attribute("data-cards", "ready")
+    holds_the_focus(page, ".card")
+    keys.press("x")
+    expect(page.get_by_role("toolbar", name="Selected tasks")).to_be_visible()
+    keys.press("Control+k")
+    expect(page.locator("#palette")).to_be_visible()
+    keys.type("priority urgent")
+    expect(page.locator("#palette [role=option]").first).to_contain_text("Priority: Urgent")
+    keys.press("Enter")
+    expect(olivia.card(code).locator(".p-urgent")).to_be_visible()
+    holds_the_focus(page, ".card")
+
+    keys.press("Control+k")
+    expect(page.locator("#palette")).to_be_visible()
+    keys.type("settings")
+    keys.press("Enter")
+    expect(page).to_have_url(re.compile("/account|/settings"))
+    olivia.wait_until_live()
+    reach(page, page.locator(".settings__tab", has_text="Notifications"))
+    keys.press("Enter")
+    olivia.wait_until_live()
+    reach(page, page.locator("[name=digest]"))
+    keys.press("ArrowDown")
+    reach(page, page.locator("#times").get_by_role("button", name="Save", exact=True))
+    keys.press("Enter")
+    expect(page.locator("#times")).to_contain_text("Saved.")
+    holds_the_focus(page, "#times")
