@@ -283,23 +283,41 @@ def thaw(actor: Actor) -> Fleet:
 
 # ── counts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_DIFFERENCE = """
-    SELECT venture, status_to AS status, 1 AS n FROM mission_control_activity
-     WHERE seq > (SELECT seq FROM mission_control_watermark WHERE name = 'counted') AND status_to <> ''
-    UNION ALL
-    SELECT CASE WHEN venture_from <> '' THEN venture_from ELSE venture END, status_from, -1
-      FROM mission_control_activity
-     WHERE seq > (SELECT seq FROM mission_control_watermark WHERE name = 'counted') AND status_from <> ''
-"""
+_FOLDED = "SELECT venture, status, n FROM mission_control_statuscount"
+_COUNTED = "(SELECT seq FROM mission_control_watermark WHERE name = 'counted')"
+
+
+def _difference(where: str) -> str:
+    """What the lines `where` says add to and take from each count."""
+    return f"""
+        SELECT venture, status_to AS status, 1 AS n FROM mission_control_activity
+         WHERE {where} AND status_to <> ''
+        UNION ALL
+        SELECT CASE WHEN venture_from <> '' THEN venture_from ELSE venture END, status_from, -1
+          FROM mission_control_activity WHERE {where} AND status_from <> ''
+    """  # noqa: S608  # constants
 
 
 def counts_by_venture() -> dict[str, dict[str, int]]:
     """`{venture slug: {status: tasks}}`, true as of the last commit at any number of tasks. One statement."""
+    return _counts(f"{_FOLDED} UNION ALL {_difference(f'seq > {_COUNTED}')}")
+
+
+def counts_at(seq: int) -> dict[str, dict[str, int]]:
+    """The same as of an earlier line, by the lines that came after it, or before it where those are fewer."""
+    if 2 * seq < head() and not cut():  # nearer to the beginning, where there was nothing
+        return _counts(_difference("seq <= %s"), seq, seq)
+    come = _difference(f"seq > {_COUNTED} AND seq <= %s")
+    gone = _difference(f"seq > %s AND seq <= {_COUNTED}")
+    back = f"SELECT venture, status, -n FROM ({gone}) AS later"  # noqa: S608  # constants
+    return _counts(f"{_FOLDED} UNION ALL {come} UNION ALL {back}", seq, seq, seq, seq)
+
+
+def _counts(parts: str, *values: int) -> dict[str, dict[str, int]]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT venture, status, SUM(n) FROM ("  # noqa: S608  # constants
-            " SELECT venture, status, n FROM mission_control_statuscount"
-            f" UNION ALL {_DIFFERENCE}) AS parts GROUP BY venture, status"
+            f"SELECT venture, status, SUM(n) FROM ({parts}) AS parts GROUP BY venture, status",  # noqa: S608  # constants
+            values or None,
         )
         counted: dict[str, dict[str, int]] = {}
         for venture, status, n in cursor.fetchall():
@@ -315,9 +333,10 @@ def fold_counts() -> int:
         head = Activity.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
         if head <= mark.seq:
             return 0
+        difference = _difference(f"seq > {_COUNTED} AND seq <= %s")
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT venture, status, SUM(n) FROM ({_bounded(_DIFFERENCE)}) AS parts GROUP BY venture, status",  # noqa: S608  # constants
+                f"SELECT venture, status, SUM(n) FROM ({difference}) AS parts GROUP BY venture, status",  # noqa: S608  # constants
                 [head, head],
             )
             for venture, status, n in cursor.fetchall():
@@ -325,10 +344,6 @@ def fold_counts() -> int:
                 StatusCount.objects.filter(pk=row.pk).update(n=F("n") + int(n))
         Watermark.objects.filter(pk="counted").update(seq=head, at=Now())
         return head - mark.seq
-
-
-def _bounded(sql: str) -> str:
-    return sql.replace("AND status_", "AND seq <= %s AND status_")
 
 
 # ── seals ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """The board as it was at any moment, rebuilt from the log. Only reads; what was pruned from the log is not guessed.
 
-Statuses come from the last line of each task that told one, what stands on a card from the lines that told it. Where a
+Counts are those of today with every later change taken back. Where a task stood comes from the last line that told it,
+what stands on its card from the lines that told it; both are looked for from the moment backwards. Where a
 task began lies below the prune, its fields are those of today with every later change taken back. Not: HTML (past_views.py).
 """
 
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+
+from django.db.models import Max, QuerySet
 
 from agents.faces import face, letter_of
 from mission_control import log, sql
@@ -57,12 +60,13 @@ WITH latest AS (
       LEFT JOIN latest ON latest.task = p.code LEFT JOIN tasks_task t ON t.code = p.code
       LEFT JOIN ventures_venture v ON v.id = t.venture_id WHERE latest.task IS NULL
 ), ranked AS (
-    SELECT task, status, venture, seq, COUNT(*) OVER (PARTITION BY status) AS n,
+    SELECT task, status, venture, seq,
            ROW_NUMBER() OVER (PARTITION BY status ORDER BY seq DESC, task) AS place
       FROM held WHERE %s = '' OR venture = %s
 )
-SELECT task, status, venture, seq, n FROM ranked WHERE place <= %s ORDER BY seq DESC, task
+SELECT task, status, venture, seq FROM ranked WHERE place <= %s ORDER BY seq DESC, task
 """
+FIRST_CHUNK, CHUNK, FAR = 1_000, 20_000, 100_000  # lines that are read at once on the way back, and at most
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,10 @@ class Past:
         """The time of the last line that was pruned, "" when none was."""
         return iso(Checkpoint.objects.values_list("at", flat=True).first())
 
+    @cached_property
+    def _at(self) -> datetime | None:
+        return Activity.objects.filter(seq=self.seq).values_list("at", flat=True).first()
+
     @property
     def begins_at(self) -> str:
         return iso(Activity.objects.filter(seq=self.first).values_list("at", flat=True).first())
@@ -111,9 +119,10 @@ class Past:
     @cached_property
     def columns(self) -> list[Column]:
         """Each with its true count and its latest cards."""
-        rows = sql.rows(_HELD, [self.first, self.seq, self.slug, self.slug, PAGE])
-        counts = {status: int(n) for _, status, _, _, n in rows}
-        self._cards = self._drawn([Stand(code, status, venture, seq) for code, status, venture, seq, _ in rows])
+        counted = log.counts_at(self.seq)
+        told = [counted.get(self.slug, {})] if self.slug else list(counted.values())
+        counts = {status: n for status in COLUMN_OF if (n := sum(venture.get(status, 0) for venture in told)) > 0}
+        self._cards = self._drawn(self._stands(counts))
         shown = []
         for key, (label, statuses) in COLUMNS.items():
             count = sum(counts.get(status, 0) for status in statuses)
@@ -124,10 +133,59 @@ class Past:
     def cards(self, column: Column) -> list[Card]:
         return [card for card in self._cards if card.column == column.key][:PAGE]
 
+    def _stands(self, counts: dict[str, int]) -> list[Stand]:
+        """The latest tasks of each status, PAGE at most, the latest first."""
+        found = self._still_there({status: n for status, n in counts.items() if n <= PAGE})
+        here = {stand.status for stand in found}
+        wanted = {status: min(n, PAGE) for status, n in counts.items() if status not in here}
+        return sorted([*found, *self._going_back(wanted)], key=lambda stand: (-stand.seq, stand.code))
+
+    def _still_there(self, counts: dict[str, int]) -> list[Stand]:
+        """Those in statuses that have so few, where all of them are there to this day: that saves the way back to them."""
+        tasks = Task.objects.filter(venture__slug=self.slug) if self.slug else Task.objects.all()
+        rows = [
+            row
+            for status, n in counts.items()
+            for row in tasks.filter(status=status, status_changed_at__lte=self._at)
+            .order_by("-status_changed_at", "-id")
+            .values_list("code", "status", "venture__slug")[: 2 * n]
+        ]
+        lines = self._moves().filter(task__in=[code for code, *_ in rows]).order_by()
+        last: dict[str, int] = dict(lines.values_list("task").annotate(seq=Max("seq")))
+        found = [Stand(*row, last.get(row[0], 0)) for row in rows if last.get(row[0], 0) <= self.seq]
+        whole = {status for status, n in counts.items() if sum(stand.status == status for stand in found) == n}
+        return [stand for stand in found if stand.status in whole]
+
+    def _going_back(self, wanted: dict[str, int]) -> list[Stand]:
+        """Line by line: the first that names a task tells where it stood. Who stood still for long is left to the database."""
+        found: list[Stand] = []
+        seen: set[str] = set()
+        below, chunk = self.seq + 1, FIRST_CHUNK
+        while any(wanted.values()) and below > max(self.first, self.seq - FAR):
+            lines = self._moves().filter(seq__lt=below, seq__gte=below - chunk).order_by("-seq")
+            for seq, code, status, venture in lines.values_list("seq", "task", "status_to", "venture"):
+                if code not in seen and wanted.get(status) and self.slug in ("", venture):
+                    wanted[status] -= 1
+                    found.append(Stand(code, status, venture, seq))
+                seen.add(code)
+            below, chunk = below - chunk, min(2 * chunk, CHUNK)
+        missing = {status for status, n in wanted.items() if n}
+        if not missing:
+            return found
+        rows = sql.rows(_HELD, [self.first, self.seq, self.slug, self.slug, PAGE])
+        return [
+            *(stand for stand in found if stand.status not in missing),
+            *(Stand(*row) for row in rows if row[1] in missing),
+        ]
+
+    def _moves(self) -> QuerySet[Activity]:
+        """The lines that tell where a task stands. One that outlasted the prune tells nothing: later ones may be gone."""
+        return Activity.objects.filter(seq__gte=self.first).exclude(task="").exclude(status_from="", status_to="")
+
     def _drawn(self, stands: list[Stand]) -> list[Card]:
         codes = [stand.code for stand in stands]
         fields, told = self._fields(codes), Activity.objects.in_bulk([stand.seq for stand in stands if stand.seq])
-        progress = self._progress([stand.code for stand in stands if stand.status == IN_PROGRESS])
+        progress = self._progress({stand.code: stand.seq for stand in stands if stand.status == IN_PROGRESS})
         return [
             self._card(stand, fields[stand.code], told.get(stand.seq), progress.get(stand.code)) for stand in stands
         ]
@@ -154,18 +212,15 @@ class Past:
                 _take(known.setdefault(code, {}), data.get("before"))
         return {code: known.get(code, {}) for code in codes}
 
-    def _progress(self, codes: list[str]) -> dict[str, dict[str, Any]]:
-        """The last word on how far each had come under the claim it was in."""
-        lines = Activity.objects.filter(
-            task__in=codes,
-            seq__range=(self.first, self.seq),
-            kind__in=("task.progressed", "task.claimed", "task.started"),
-        )
+    def _progress(self, began: dict[str, int]) -> dict[str, dict[str, Any]]:
+        """The last word on how far each had come since it was taken in hand: `began` is task → that line."""
+        if not began:
+            return {}
+        since = max(self.first, min(began.values()))
+        lines = Activity.objects.filter(task__in=began, seq__range=(since, self.seq), kind="task.progressed")
         found: dict[str, dict[str, Any]] = {}
-        for code, kind, message, data in lines.order_by("seq").values_list("task", "kind", "message", "data"):
-            if kind != "task.progressed":
-                found[code] = {}
-            else:
+        for code, seq, message, data in lines.order_by("seq").values_list("task", "seq", "message", "data").iterator():
+            if seq > began[code]:
                 percent = data.get("percent")
                 found[code] = {
                     "percent": found.get(code, {}).get("percent") if percent is None else percent,
