@@ -158,6 +158,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("mctl", onboarding_views.mctl),
     path("mcp", mcp),
     path("a2a", a2a_api.a2a),
+    path("a2a/message:send", a2a_api.message_send),
+    path("a2a/tasks/<str:code>", a2a_api.one_task),
     path(".well-known/agent-card.json", a2a_api.card),
     path("v1/metrics", otlp_api.metrics),
     path("v1/logs", otlp_api.logs),

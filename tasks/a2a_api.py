@@ -1,11 +1,12 @@
 """A2A: other agents find this one by its card and hand it work, which becomes a task. Not: the tasks themselves (api.py).
 
 JSON-RPC of versions 1.0 (`SendMessage`, `GetTask`) and 0.3 (`message/send`, `tasks/get`), each with its own words for
-the same task. https://a2a-protocol.org/latest/specification
+the same task, and the plain HTTP of 1.0 (`POST message:send`, `GET tasks/<id>`). https://a2a-protocol.org/latest/specification
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -13,12 +14,18 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from mission_control import json_rpc, onboarding, strict_json
+from mission_control.errors import Refused, as_refusal
 from mission_control.json_rpc import INVALID_PARAMS, METHOD_NOT_FOUND, Answered, Failed, Message
 from mission_control.onboarding_views import address_of
 from tasks.vocabulary import BLOCKED, CANCELLED, DONE, FAILED, IN_PROGRESS, REVIEW
 
 TASK_NOT_FOUND = -32001
 MOST_TITLE, MOST_TEXT = 500, 50_000
+A2A_JSON = "application/a2a+json"
+WORDS = {
+    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 405: "UNIMPLEMENTED",
+    409: "FAILED_PRECONDITION", 415: "INVALID_ARGUMENT", 429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE",
+}  # fmt: skip
 STATES = {
     DONE: "completed", CANCELLED: "canceled", FAILED: "failed", IN_PROGRESS: "working", REVIEW: "working",
     BLOCKED: "input-required",
@@ -43,7 +50,8 @@ def card(request: HttpRequest) -> HttpResponse:
         "name": "Mission Control", "description": "A queue of tasks that agents work on and people steer.",
         "version": onboarding.VERSION, "protocolVersion": "0.3.0", "url": address, "preferredTransport": "JSONRPC",
         "supportedInterfaces": [
-            {"url": address, "protocolBinding": "JSONRPC", "protocolVersion": version} for version in ("1.0", "0.3")
+            {"url": address, "protocolBinding": binding, "protocolVersion": version}
+            for binding, version in (("JSONRPC", "1.0"), ("HTTP+JSON", "1.0"), ("JSONRPC", "0.3"))
         ],
         "capabilities": {"streaming": False, "pushNotifications": False},
         "defaultInputModes": plain, "defaultOutputModes": plain, "skills": [skill],
@@ -108,10 +116,84 @@ def _read(request: HttpRequest, params: dict[str, Any]) -> dict[str, Any]:
 
 def _task(answered: Answered) -> dict[str, Any]:
     if answered.refused:
-        code = TASK_NOT_FOUND if answered.status == 404 else INVALID_PARAMS
-        raise Failed(code, answered.body["error"], answered.body)
+        raise _RefusedByRest(answered)
     task: dict[str, Any] = answered.body["task"]
     return task
+
+
+class _RefusedByRest(Failed):
+    """What REST has refused, in the words of JSON-RPC; with REST's status for plain HTTP."""
+
+    def __init__(self, answered: Answered) -> None:
+        code = TASK_NOT_FOUND if answered.status == 404 else INVALID_PARAMS
+        super().__init__(code, answered.body["error"], answered.body)
+        self.rest_status = answered.status
+
+
+# ── plain HTTP ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@csrf_exempt
+def message_send(request: HttpRequest) -> HttpResponse:
+    """A message becomes a task. Needs an agent's key as bearer."""
+    return _plain(request, "POST", lambda: {"task": _newer(_sent(request, _read_body(request)))})
+
+
+@csrf_exempt
+def one_task(request: HttpRequest, code: str) -> HttpResponse:
+    """What became of it. Needs an agent's key as bearer."""
+    return _plain(request, "GET", lambda: _newer(_read(request, {"id": code})))
+
+
+def _plain(request: HttpRequest, method: str, act: Callable[[], Any]) -> HttpResponse:
+    try:
+        if request.method != method:
+            raise Refused(f"Send a {method}.", code="method_not_allowed", status=405)
+        json_rpc.caller(request)
+        return _said(act())
+    except Failed as failed:
+        status = getattr(failed, "rest_status", 404 if failed.code == TASK_NOT_FOUND else 400)
+        reason = failed.data["code"] if failed.data else "not_found" if status == 404 else "invalid"
+        return _said(_failure(status, failed.sentence, reason), status)
+    except Exception as error:
+        refused = as_refusal(error)
+        if refused is None:
+            raise
+        response = _said(_failure(refused.status, refused.sentence, refused.code), refused.status)
+        for name, value in refused.headers().items():
+            response[name] = value
+        if refused.status == 405:
+            response["Allow"] = method
+        return response
+
+
+def _read_body(request: HttpRequest) -> dict[str, Any]:
+    if request.content_type not in (A2A_JSON, json_rpc.JSON):
+        raise Refused(f"Send the body as {A2A_JSON}.", code="unsupported_media_type", status=415)
+    said = strict_json.read(request.body)
+    if not isinstance(said, dict):
+        raise Failed(INVALID_PARAMS, "Send an object with a message.")
+    return said
+
+
+def _failure(status: int, sentence: str, reason: str) -> dict[str, Any]:
+    told = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason.upper(), "domain": "a2a-protocol.org",
+    }  # fmt: skip
+    return {
+        "error": {
+            "code": status, "status": WORDS.get(status, "FAILED_PRECONDITION"), "message": sentence, "details": [told],
+        }
+    }  # fmt: skip
+
+
+def _said(body: Any, status: int = 200) -> HttpResponse:
+    return HttpResponse(
+        strict_json.write(body), status=status, content_type=A2A_JSON, headers={"Cache-Control": "no-store"}
+    )
+
+
+# ── a task in their words ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _shared(task: dict[str, Any], state: str, parts: list[dict[str, str]]) -> dict[str, Any]:

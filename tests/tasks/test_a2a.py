@@ -31,7 +31,9 @@ def agent(orchestrator, api_of) -> Api:
 def test_the_card_says_where_and_how_without_a_key_and_without_what_was_typed_in(client, venture):
     card = client.get("/.well-known/agent-card.json", headers={"host": "localhost:9999"}).json()
     assert {line["url"] for line in card["supportedInterfaces"]} == {card["url"]} == {"http://localhost:9999/a2a"}
-    assert [line["protocolVersion"] for line in card["supportedInterfaces"]] == ["1.0", "0.3"]
+    assert [(line["protocolBinding"], line["protocolVersion"]) for line in card["supportedInterfaces"]] == [
+        ("JSONRPC", "1.0"), ("HTTP+JSON", "1.0"), ("JSONRPC", "0.3"),
+    ]  # fmt: skip
     assert card["skills"] and card["securitySchemes"]["bearer"]["scheme"] == "bearer"
     assert "pollo" not in json.dumps(card)
 
@@ -69,6 +71,45 @@ def test_what_is_refused_says_why(agent, nobody, api_of, ada, closed, stranger):
         a_message(taskId=hidden.code), a_message(parts=[]), a_message(parts=[{"file": {}}]), a_message(parts=["x"]),
     ):  # fmt: skip
         assert rpc(agent, "SendMessage", wrong).json()["error"]["code"] == -32602, wrong
+    assert Task.objects.count() == 1
+
+
+def plain(api, method, path, body=None, kind="application/a2a+json"):
+    headers = {"authorization": f"Bearer {api.secret}"} if api.secret else {}
+    content = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else b""
+    return api.client.generic(method, f"/a2a/{path}", content, kind, headers=headers)
+
+
+def test_a_message_by_plain_http_becomes_the_same_task(agent, ada):
+    answer = plain(agent, "POST", "message:send", a_message())
+    assert (answer.status_code, answer["Content-Type"]) == (200, "application/a2a+json")
+    made = answer.json()["task"]
+    assert made["status"]["state"] == "TASK_STATE_SUBMITTED"
+    assert rpc(agent, "SendMessage", a_message()).json()["result"]["task"]["id"] == made["id"]
+    task = Task.objects.get()
+    claim = claimed(ada, task)
+    transitions.complete(ada, task.code, fence(claim), summary="Written.")
+    heard = plain(agent, "GET", f"tasks/{task.code}").json()
+    assert (heard["status"]["state"], heard["artifacts"][0]["parts"]) == (
+        "TASK_STATE_COMPLETED",
+        [{"text": "Written."}],
+    )
+
+
+def test_plain_http_refuses_by_its_status_and_says_why(agent, nobody, api_of, ada, closed, stranger):
+    hidden = a_task("hidden", venture=closed)
+    said = [
+        plain(nobody, "POST", "message:send", a_message()), plain(api_of(ada), "POST", "message:send", a_message()),
+        plain(api_of(stranger), "GET", f"tasks/{hidden.code}"), plain(agent, "GET", "tasks/.."),
+        plain(agent, "GET", "message:send"), plain(agent, "POST", "message:send", a_message(), "text/plain"),
+        plain(agent, "POST", "message:send", b"{"), plain(agent, "POST", "message:send", []),
+        plain(agent, "POST", "message:send", {}),
+    ]  # fmt: skip
+    assert [answer.status_code for answer in said] == [401, 403, 404, 404, 405, 415, 400, 400, 400]
+    for answer in said:
+        error = answer.json()["error"]
+        assert error["code"] == answer.status_code and error["status"].isupper() and error["message"]
+        assert error["details"][0]["reason"].isupper()
     assert Task.objects.count() == 1
 
 
