@@ -16,7 +16,7 @@ YOURS = ("task.returned", "task.accepted", "task.cancelled", "task.paused", "tas
 
 def register() -> None:
     """Tell the floor. Called once, when the app is ready."""
-    for rule in (of_operators, of_mentioned, of_assignees, of_the_team, of_creators):
+    for rule in (of_operators, of_mentioned, of_assignees, of_the_team, of_creators, of_processors):
         notifications.tell(rule)
 
 
@@ -96,3 +96,11 @@ def of_creators(line: Activity) -> Iterable[tuple[Recipient, str]]:
         return []
     made = Task.objects.filter(code=line.task).values_list("created_by_type", "created_by").first()
     return [((made[0], made[1]), "yours")] if made and made[0] in ("user", "agent") else []
+
+
+def of_processors(line: Activity) -> Iterable[tuple[Recipient, str]]:
+    """Whoever handed a task over learns that nobody took it up."""
+    if line.kind != "task.unacknowledged":
+        return []
+    handed = Activity.objects.filter(task=line.task, kind="task.processed", seq__lt=line.seq).order_by("-seq").first()
+    return [((handed.actor_type, handed.actor), "yours")] if handed and handed.actor_type in ("user", "agent") else []

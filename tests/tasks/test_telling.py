@@ -6,7 +6,7 @@ from agents.acting import act_for
 from mission_control import log, notifications
 from mission_control.actors import person, system
 from mission_control.models import Activity, Notification, User, Watermark
-from tasks import approvals, collaboration, handover, transitions
+from tasks import approvals, collaboration, dispatch, handover, transitions
 from tasks.models import Task
 from tests.conftest import DIRECTOR, a_task, an_agent, claimed, fence, fresh
 
@@ -122,6 +122,17 @@ def test_whoever_asked_for_it_learns_what_became_of_it(ada):
     told()
     transitions.complete(ada, held.task.code, fence(held), summary="Done")
     assert told() == [("mary", "yours", "task.completed", held.task.code)]
+
+
+def test_whoever_handed_it_over_learns_that_nobody_took_it_up(operator, lead, ada):
+    task = a_task()
+    for actor in (operator, lead):
+        dispatch.process(actor, task.code, ada.agent)
+        told()
+        while fresh(task).handed_until:
+            Task.objects.update(handed_until=log.now())
+            dispatch.hand_on()
+        assert told() == [(actor.name, "yours", "task.unacknowledged", task.code)]
 
 
 def test_an_agent_that_goes_silent_at_work_is_told_of_and_an_idle_one_is_not(work, bob, operator):
