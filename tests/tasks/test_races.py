@@ -227,6 +227,23 @@ def test_an_agent_at_its_limit_gets_no_second_task_by_asking_twice_at_once():
     assert Task.objects.filter(status=IN_PROGRESS).count() == 1
 
 
+def test_a_limit_holds_by_whatever_door_an_agent_claims_at_once():
+    trio = agent("trio", max_concurrent=3)
+    made = tasks(12)
+    handed = made[:4]
+    Agent.objects.update(last_seen_at=Now(), seen_offline=False)
+    for task in handed:
+        dispatch.process(SYSTEM, task.code, trio.agent)
+    doors = [
+        *(lambda code=task.code: claim_by(trio, code) for task in handed),
+        *[lambda: claiming.claim_next(trio, Wish())] * 3, *[lambda: claiming.claim_next(trio, Wish(limit=5))] * 2,
+    ]  # fmt: skip
+    answers = together(*doors)
+    assert Task.objects.leased_to(trio.agent).count() == 3
+    refused = [answer.code for answer in answers if isinstance(answer, Exception)]
+    assert set(refused) <= {"at_capacity", "already_claimed"} and "at_capacity" in refused
+
+
 def test_a_venture_at_its_limit_gives_no_second_task_to_two_at_once(ada, grace):
     Venture.objects.update(wip_limits={"in_progress": 1})
     tasks(4)

@@ -172,6 +172,30 @@ def test_what_is_assigned_wakes_its_assignee(product, place):
     assert for_other.got is None
 
 
+def test_a_hand_over_reaches_the_open_socket_and_the_waiting_claim(product, place):
+    """Both doors hear of it at once, and the claim that comes of it begins the announced run."""
+    key, name = place.agent("mine"), f"{place.slug}-mine"
+    [code] = place.tasks(status="inbox")
+    asker = claimer(product, key)
+    waiting_at(product, 1)
+    with product.socket(key=key) as socket:
+        subscribed(socket, f"agent:{name}")
+        begun = product.inside(PROCESS, code=code, agent=name)
+        message = heard(socket)
+    assert (message["type"], message["task"], message["data"]["via"]) == ("task.processed", code, "push")
+    assert asker.got == code
+    state = "from tasks.models import Session\nresult = list(Session.objects.filter(task__code=code).values_list('pk', 'state'))"
+    assert product.inside(state, code=code) == [[begun, "running"]]
+
+
+PROCESS = """
+from agents import roster
+from mission_control.actors import system
+from tasks import dispatch
+result = dispatch.process(system("test"), code, roster.by_slug(agent)).session.pk
+"""
+
+
 @pytest.mark.parametrize(
     "deed",
     [
