@@ -751,7 +751,7 @@ def log_page(call: Call, lines: Any) -> Page:
         first = log.first()
         if query["since"] < first - 1:
             raise Refused(
-                f"The log begins at {first}. Begin anew from the snapshot.", code="too_old", status=410, first=first,
+                f"The log begins at {first}. Begin anew from the snapshot.", code="cursor_too_old", status=410, first=first,
                 head=head, snapshot="/api/v1/tasks",
             )  # fmt: skip
         lines, order = lines.filter(seq__gt=query["since"]), "seq"

@@ -316,7 +316,7 @@ def test_a_cursor_from_before_the_log_begins_is_gone(api_of, operator):
         a_task(str(n))
     Activity.objects.filter(seq__lte=3).delete()
     answer = api_of(operator).get("/activities?since=1")
-    assert (answer.status_code, answer.json()["code"], answer.json()["first"]) == (410, "too_old", 4)
+    assert (answer.status_code, answer.json()["code"], answer.json()["first"]) == (410, "cursor_too_old", 4)
     assert answer.json()["snapshot"] == "/api/v1/tasks"
     assert api_of(operator).get("/activities?since=3").status_code == 200
 
