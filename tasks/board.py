@@ -287,6 +287,16 @@ class Board:
         sums = tasks.aggregate(estimated=Sum("estimated_cost_micro_usd"), spent=Sum("actual_cost_micro_usd"))
         return sums["estimated"] or 0, sums["spent"] or 0
 
+    def costs_of_all(self) -> dict[str, tuple[int, int]]:
+        """The same of every column at once: key → estimated and spent, without those that cost nothing."""
+        tasks = self.passing(Task.objects.all()).order_by().values("status")
+        sums = tasks.annotate(estimated=Sum("estimated_cost_micro_usd"), spent=Sum("actual_cost_micro_usd"))
+        found: dict[str, tuple[int, int]] = {}
+        for status, estimated, spent in sums.values_list("status", "estimated", "spent"):
+            before = found.get(COLUMN_OF[status], (0, 0))
+            found[COLUMN_OF[status]] = (before[0] + (estimated or 0), before[1] + (spent or 0))
+        return {key: both for key, both in found.items() if any(both)}
+
     def _places(self, key: str, after: str, limit: int) -> Iterable[Place]:
         """The streams of the column's statuses and ventures, each in index order, merged."""
         ventures: list[int | None] = [None]

@@ -52,6 +52,7 @@ page_urls: list[URLPattern] = [
     path("views", menu_views.menu),
     path("views/save", menu_views.save),
     path("views/<number:number>/delete", menu_views.delete),
+    path("board/costs", views.board_costs),
     path("board/costs/<slug:key>", views.column_costs),
     path("rail", views.rail),
     path("palette", views.palette),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.core.cache import cache
 from django.http import FileResponse, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.template.loader import get_template
@@ -127,6 +129,19 @@ def column_costs(request: PageRequest, key: str) -> HttpResponse:
         raise NotThere("There is no such column.")
     estimated, spent = Board(forms.filters_from(request.GET, request.GET.get("board", ""))).costs(key)
     return render(request, "tasks/_costs.html", {"estimated": dollars(estimated), "spent": dollars(spent)})
+
+
+COSTS_FRESH = 3  # seconds: the sums read every task, and ten boards of one fleet ask for the same
+
+
+@page()
+def board_costs(request: PageRequest) -> HttpResponse:
+    """What each column is estimated to cost, under the filters: asked for when the page has come to rest."""
+    filters = forms.filters_from(request.GET, request.GET.get("board", ""))
+    key = f"costs:{hashlib.sha256(f'{filters.board}?{filters.query()}'.encode()).hexdigest()}"
+    sums = cache.get_or_set(key, lambda: Board(filters).costs_of_all(), COSTS_FRESH) or {}
+    told = [(column, dollars(estimated), dollars(spent)) for column, (estimated, spent) in sums.items() if estimated]
+    return render(request, "tasks/_column_costs.html", {"costs": told})
 
 
 @page()

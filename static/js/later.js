@@ -43,3 +43,5 @@ document.addEventListener("keydown", async (event) => {
     lifting.lift(card);
   }
 });
+
+if (document.querySelector("[data-board]")) setTimeout(() => import("./costs.js"), 600); // after everything that one looks at first

@@ -175,6 +175,8 @@ def test_a_column_says_what_it_costs_and_a_card_what_it_waits_for(viewer, ventur
     assert "<b>$1.00</b>" in client.get("/board/costs/on_hold?q=then", headers=PART).content.decode()
     assert "<b>$0.00</b>" in client.get("/board/costs/on_hold?board=apollo", headers=PART).content.decode()
     assert client.get("/board/costs/nowhere", headers=PART).status_code == 404
+    assert client.get("/board/costs?q=this", headers=PART).content.decode().count("$2.50") == 2
+    assert "data-cost-of" not in client.get("/board/costs?board=backroom", headers=PART).content.decode()
     told = client.get(f"/tasks/{after.code}/blockers", headers=PART).content.decode()
     assert before.code in told and "First &lt;this&gt;" in told and "s-ready" in told
     assert "no task any more" in client.get(f"/tasks/{before.code}/blockers", headers=PART).content.decode()
