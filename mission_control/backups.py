@@ -38,7 +38,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.utils import load_backend
 
 from mission_control import announcing, carrying, deliveries, log, starting
-from mission_control.actors import system
+from mission_control.actors import Actor, system
+from mission_control.errors import NotAllowed
 from mission_control.models import User
 
 FORMAT, VERSION = "mission-control-backup", 1
@@ -71,6 +72,27 @@ def make(target: Path) -> Manifest:
     except OSError as error:
         raise CommandError(f"Cannot write {target}: {error.strerror}.") from None
     return manifest
+
+
+@contextlib.contextmanager
+def made() -> Iterator[tuple[IO[bytes], Manifest]]:
+    """A backup to read once, beside the uploads; its name is gone before anybody reads it, its place when it is closed."""
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=Path(settings.MEDIA_ROOT).parent) as folder:
+        manifest = make(Path(folder) / "backup.tar.gz")
+        file = (Path(folder) / "backup.tar.gz").open("rb")
+    try:
+        yield file, manifest
+    except BaseException:
+        file.close()
+        raise
+
+
+@log.verb
+def note_download(actor: Actor, manifest: Manifest) -> None:
+    """Who took one out of here. Records backup.downloaded."""
+    if not actor.can("admin"):
+        raise NotAllowed("Only an admin takes a backup.")
+    log.record("backup.downloaded", actor, level="warning", message=told(manifest), data={"head": manifest["head"]})
 
 
 def _write(archive: tarfile.TarFile, beside: Path) -> Manifest:

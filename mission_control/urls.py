@@ -15,6 +15,7 @@ from mission_control import (
     account_views,
     addresses,  # noqa: F401 - knows what <number:…> is
     api,
+    backup_views,
     channels_api,
     channels_views,
     circuit_views,
@@ -90,6 +91,7 @@ settings_pages: list[URLPattern] = [
     path("settings/users/<number:number>/role", people_views.change_role),
     path("settings/users/<number:number>/deactivate", people_views.deactivate),
     path("settings/users/<number:number>/reactivate", people_views.reactivate),
+    path("settings/data/backup", backup_views.download),
     path("settings/webhooks", webhook_views.hooks),
     path("settings/webhooks/new", webhook_views.create),
     path("settings/webhooks/<slug:code>", webhook_views.hook),

@@ -28,6 +28,7 @@ from tasks import transitions
 from tasks.collaboration_models import ContextEntry, Participant, PlanStep
 from tasks.explain import waits_for
 from tasks.models import Deliverable, Dependency, Session, Task
+from tasks.view_models import SavedView
 from tasks.vocabulary import ASSIGNED, CONTEXT_KINDS, INBOX, READY, SESSION_STATES, SESSION_TYPES, STATUSES
 
 
@@ -246,6 +247,14 @@ class DeliverableAdmin(ReadOnlyAdmin):
             return "–"
         address = f"/api/v1/tasks/{row.task.code}/deliverables/{row.number}/file"
         return format_html('<a href="{}">{}</a>', address, row.filename or row.title)
+
+
+@admin.register(SavedView)
+class SavedViewAdmin(ReadOnlyAdmin):
+    list_display = ("name", "owner", "shared", "url", "created_at")
+    list_select_related = ("owner",)
+    list_filter = ("shared",)
+    search_fields = ("name", "owner__username__exact")
 
 
 # Notes are for their author alone: they are not here.

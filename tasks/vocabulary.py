@@ -154,7 +154,7 @@ KINDS = (
     "plan.changed", "comment.added", "participant.joined", "participant.left", "context.shared", "context.removed", "note.added", "checkpoint.posted", "finding.shared",
     "session.started", "session.updated", "session.ended", "agent.registered", "agent.claimed", "agent.changed",
     "agent.seen_again", "agent.went_offline", "venture.created", "venture.changed", "cost.recorded", "fleet.frozen",
-    "fleet.thawed", "fleet.changed", "fleet.restored", "fleet.moved", "log.pruned", "user.created", "user.changed", "user.deleted",
+    "fleet.thawed", "fleet.changed", "fleet.restored", "fleet.moved", "log.pruned", "backup.downloaded", "user.created", "user.changed", "user.deleted",
     "webhook.created", "webhook.changed", "webhook.deleted", "webhook.disabled", "webhook.redelivered",
     "circuit.opened", "circuit.reset", "enrolment.created", "enrolment.revoked",
     "channel.added", "channel.changed", "channel.removed", "usage.unmatched",

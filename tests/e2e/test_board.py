@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.axe import violations
 from tests.e2e.conftest import Person, Server
 
 
@@ -329,3 +330,18 @@ def test_the_rail_shows_who_works_on_what_and_the_number_of_the_log(olivia: Pers
     expect(page.locator("#rail-agent-ada")).not_to_contain_text("Polish the brass")
     head = server.one("SELECT seq FROM mission_control_fleet")
     expect(page.locator("[data-live-seq]")).to_have_text(str(head))
+
+
+def test_the_head_of_a_column_says_what_it_is_estimated_to_cost_and_follows(olivia: Person):
+    code = olivia.new_task("Dear", status="inbox", tags="dear")
+    olivia.post(f"/tasks/{code}/edit", estimated_cost="12.50")
+    page = olivia.open("/?tag=dear")
+    cost = page.locator("#head-inbox .column__cost")
+    expect(cost).to_contain_text("$12.50")
+    expect(page.locator(".column__cost")).to_have_count(1)
+    olivia.post(f"/tasks/{code}/edit", priority="urgent")
+    expect(olivia.card(code).locator(".p-urgent")).to_be_visible()
+    expect(cost).to_contain_text("$12.50")
+    olivia.post(f"/tasks/{code}/edit", estimated_cost="20")
+    expect(cost).to_contain_text("$20.00", timeout=15_000)
+    assert violations(page) == []

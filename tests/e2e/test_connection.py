@@ -90,6 +90,41 @@ def test_the_server_restarts_in_the_middle_and_the_board_goes_on(sign_in: Callab
     same(olivia, own_server)
 
 
+def test_nothing_is_lost_when_the_server_is_killed_while_forms_are_open(
+    sign_in: Callable[..., Person], own_server: Server
+):
+    own_server.fill()
+    olivia = sign_in("olivia", at=own_server)
+    code = olivia.new_task("Rewritten")
+    page = olivia.open()
+    olivia.card(code).locator("a").click()
+    page.locator(f"[data-edit='edit-{code}']").click()
+    page.keyboard.type("Half a description")
+    page.locator("[data-drawer-close]").focus()
+    page.keyboard.press("c")
+    page.keyboard.type("Half a task")
+    page.locator("#new-task [name=description]").fill("and what it needs")
+    own_server.stop(signal.SIGKILL)
+    expect(page.locator("html")).to_have_attribute("data-connection", "waiting")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".toast--bad, #new-task .field__error:not(:empty)").first).to_be_visible()
+    olivia.complaints.clear()  # that nobody answered
+    own_server.start()
+    olivia.wait_until_live()
+    expect(page.locator("#new-task [name=title]")).to_have_value("Half a task")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#new-task")).to_be_hidden()
+    assert own_server.rows("SELECT description FROM tasks_task WHERE title = 'Half a task'") == [("and what it needs",)]
+    text = page.locator(f"#edit-{code} textarea")
+    expect(text).to_have_value("Half a description")
+    page.reload()  # what is half written outlives the page as well
+    expect(text).to_have_value("Half a description")
+    text.focus()
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".task__description .prose")).to_contain_text("Half a description")
+    assert own_server.one("SELECT description FROM tasks_task WHERE code = ?", code) == "Half a description"
+
+
 def test_what_happens_while_a_card_is_in_the_hand_waits_for_the_drop(sign_in: Callable[..., Person]):
     olivia, oscar = sign_in("olivia"), sign_in("oscar")
     oscar.open("/agents")

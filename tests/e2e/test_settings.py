@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import tarfile
 
 from playwright.sync_api import expect
 
 from tests.e2e.axe import violations
-from tests.e2e.conftest import Person
+from tests.e2e.cast import PASSWORD
+from tests.e2e.conftest import Person, Server
 
 
 def test_a_webhook_is_made_tested_rotated_switched_off_and_deleted(olivia: Person):
@@ -42,4 +44,42 @@ def test_a_webhook_is_made_tested_rotated_switched_off_and_deleted(olivia: Perso
     expect(page).to_have_url(re.compile("/settings/webhooks$"))
     expect(page.locator("#webhooks")).not_to_contain_text("Shop chat")
     page.goto(f"{olivia.server.url}/settings/circuits")
+    assert violations(page) == []
+
+
+def test_tasks_come_in_by_a_file_after_a_preview_and_all_goes_out_again(olivia: Person, server: Server):
+    page = olivia.open("/settings/data")
+    count = "SELECT COUNT(*) FROM tasks_task WHERE title = 'Buy <b>laces</b>'"
+    rows = b"id,title,status\nA-1,Buy <b>laces</b>,ready\n"
+    page.get_by_label("File").set_input_files({"name": "tasks.csv", "mimeType": "text/csv", "buffer": rows})
+    report = page.locator("#import-report")
+    page.get_by_role("button", name="Preview").click()
+    expect(report).to_contain_text("1 would be created")
+    expect(report).to_contain_text("Buy <b>laces</b>")
+    assert server.one(count) == 0
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(report).to_contain_text("1 created")
+    assert server.one(count) == 1
+    assert violations(page) == []
+    with page.expect_download() as taken:
+        page.get_by_role("link", name="CSV").click()
+    assert "Buy <b>laces</b>" in taken.value.path().read_text("utf-8-sig")
+    page.get_by_role("button", name="Download a backup").click()  # it holds every key: first, is it really them?
+    page.locator("[name=password]").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{server.url}/settings/data")
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="Download a backup").click()
+    with tarfile.open(taken.value.path()) as archive:
+        assert "manifest.json" in archive.getnames()
+    assert server.one("SELECT COUNT(*) FROM mission_control_activity WHERE kind = 'backup.downloaded'") == 1
+
+
+def test_a_key_is_found_among_all_and_revoked(olivia: Person, server: Server):
+    olivia.post("/agents/grace/keys", label="to be lost", scopes="work")
+    page = olivia.open("/settings/keys")
+    key = page.locator("#all-keys .row", has_text="to be lost")
+    key.get_by_role("button", name="Revoke").click()
+    page.locator("#reason-ok").click()
+    expect(page.get_by_role("region", name="Revoked or ended")).to_contain_text("to be lost")
     assert violations(page) == []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tarfile
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from mission_control import log
+from mission_control import backup_views, log
+from mission_control.models import Activity
 from tasks import importing, transitions
 from tasks.import_formats import read
 from tasks.models import Task
@@ -103,6 +105,31 @@ def test_what_is_no_such_file_is_refused(desk, name, text, fields):
     answer = sent(desk, "import", text, name, **fields)
     assert answer.status_code == 400, answer.content
     assert not Task.objects.exists()
+
+
+def test_an_admin_who_just_said_who_they_are_takes_a_backup_and_the_log_tells(
+    admin, desk, settings, tmp_path, monkeypatch
+):
+    settings.MEDIA_ROOT = tmp_path / "files"
+    settings.MEDIA_ROOT.mkdir()
+    client = Client()
+    client.force_login(admin.user)
+    assert desk.post("/settings/data/backup").status_code == 403
+    assert "/settings/data/backup" not in desk.get("/settings/data").content.decode()
+    assert "/settings/data/backup" in client.get("/settings/data").content.decode()
+    before = log.head()
+    again = client.post("/settings/data/backup")
+    assert (again.status_code, again.headers["Location"]) == (302, "/account/reauthenticate?next=/settings/data")
+    assert log.head() == before
+    monkeypatch.setattr(backup_views, "did_recently_reauthenticate", lambda request: True)
+    answer = client.post("/settings/data/backup")
+    assert answer.headers["Cache-Control"] == "no-store" and "attachment" in answer.headers["Content-Disposition"]
+    with tarfile.open(fileobj=io.BytesIO(b"".join(answer.streaming_content))) as archive:
+        assert {"manifest.json", "tables/tasks.task.jsonl"} <= set(archive.getnames())
+    assert list(tmp_path.iterdir()) == [settings.MEDIA_ROOT], "nothing is left beside the uploads"
+    assert [(line.kind, line.actor) for line in Activity.objects.filter(seq__gt=before)] == [
+        ("backup.downloaded", "amy")
+    ]
 
 
 def test_an_unknown_venture_or_role_brings_nothing_in(desk, viewer):
