@@ -59,7 +59,7 @@ def board(call: Call) -> int:
 
     def listen() -> None:
         try:
-            for _ in control.watch():
+            for _ in control.wire.events():
                 changed.set()
         except Refused as refused:
             ended.append(refused)

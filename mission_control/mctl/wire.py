@@ -99,9 +99,9 @@ class Wire:
             time.sleep(pause)
 
     def events(self, since: int | None = None, **query: Any) -> Iterator[dict[str, Any] | None]:
-        """The log, live and without an end: `{"seq", "kind", …}` each, None when nothing came for a while. A connection
-        that is lost is opened again behind the last number, so nothing is missed and nothing comes twice. Raises
-        Refused: `cursor_too_old` when so much was missed that the log has been pruned since."""
+        """The log, live and without an end: `{"seq", "kind", …}` each, None when nothing came for a while and when
+        the connection was lost. It is opened again behind the last number, so nothing is missed and nothing comes
+        twice. Raises Refused: `cursor_too_old` when so much was missed that the log has been pruned since."""
         failures = 0
         while True:
             known = since
@@ -119,6 +119,7 @@ class Wire:
                     raise self._unreachable(lost) from lost
             except ValueError:
                 raise self._refused(200, b"") from None
+            yield None
             failures = 0 if since != known else failures + 1
             time.sleep(min(LONGEST_PAUSE, 0.25 * 2**failures))
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from mission_control.mctl import cli
-from tests.serving import database_server, make_product, new_database, new_product, product
+from tests.serving import database_server, make_product, new_database, new_product
 
-__all__ = ["database_server", "make_product", "new_database", "new_product", "product"]  # fixtures
+__all__ = ["database_server", "make_product", "new_database", "new_product"]  # fixtures
 
 
 class Terminal:
@@ -38,6 +38,14 @@ class Terminal:
     def to(self, url: str, key: str) -> None:
         self.monkeypatch.setenv("MISSION_CONTROL_URL", url)
         self.monkeypatch.setenv("MISSION_CONTROL_KEY", key)
+
+
+@pytest.fixture(scope="package")
+def product(make_product):
+    """One that all tests here share."""
+    running = make_product().start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture

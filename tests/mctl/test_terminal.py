@@ -30,7 +30,7 @@ class File:
 
     def __init__(self, path, product):
         self.path, self.product = path, product
-        self.key = product.agent("ada", scopes="work,orchestrate")
+        self.key = product.agent("grace", scopes="work,orchestrate")
         self.command = [sys.executable, "-I", "-S", str(path)]
         self.environment = {
             "PATH": os.environ["PATH"], "HOME": str(path.parent), "LANG": "C.UTF-8", "TERM": "xterm",
@@ -173,12 +173,12 @@ def test_the_board_and_the_log_stay_live_over_a_restart_of_the_server(new_produc
     code = control.add("Before it")["id"]
     until(lambda: "Before it" in board.last() and code in log.seen)
     product.stop()
-    until(lambda: "Trying again" in board.last() and "Before it" in board.last(), 20)
+    until(lambda: "Trying again" in board.last() and "Before it" in board.last(), 40)
     product.start()
     control.claim(code)
     control.complete(code, "After it.")
-    until(lambda: "✓ Before it" in board.last() and "Trying again" not in board.last(), 20)
-    until(lambda: "task.completed" in log.seen, 20)
+    until(lambda: "✓ Before it" in board.last() and "Trying again" not in board.last(), 40)
+    until(lambda: "task.completed" in log.seen, 40)
     assert board.end(signal.SIGINT) == log.end(signal.SIGINT) == 0
     assert "Traceback" not in board.seen + log.seen
     numbers = [int(line.split()[1]) for line in log.seen.splitlines() if re.match(r"\d\d:\d\d:\d\d ", line)]
