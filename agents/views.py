@@ -136,11 +136,11 @@ def connect(request: PageRequest) -> HttpResponse:
         told["hash"] = onboarding.digest(onboarding.page("skill.md", address))
         return render(request, "agents/connect.html", {**told, **_enrolments(request)})
     made, key, secret = _connected(request)
-    told.update(agent=made, key=key, secret=secret, lines=pasted_lines(address, secret))
+    told.update(agent=made, key=key, secret=secret, lines=pasted_lines(address, secret, made.slug))
     return _once(request, "agents/connect.html", told)
 
 
-def pasted_lines(address: str, secret: str) -> list[tuple[str, str, str]]:
+def pasted_lines(address: str, secret: str, slug: str) -> list[tuple[str, str, str]]:
     """`(kind of agent, the line, what happens then)`. All but that of the command line hold the key: it is shown once."""
     claim = f"{address}/api/v1/tasks/claim"
     settings = {"type": "http", "url": f"{address}/mcp", "headers": {"Authorization": f"Bearer {secret}"}}
@@ -182,6 +182,12 @@ def pasted_lines(address: str, secret: str) -> list[tuple[str, str, str]]:
             "Any MCP client",
             strict_json.write({"mcpServers": {"mission-control": settings}}).decode(),
             "Put it into the client's file of servers.",
+        ),
+        (
+            "Runner",
+            f"export MISSION_CONTROL_URL={address} MISSION_CONTROL_KEY={secret}; curl -fsS {address}/mctl -o /tmp/mctl;"
+            f" python3 /tmp/mctl work --agent {slug} --preset claude",
+            "In a repository: each task starts Claude Code on a branch of its own. Other presets: codex, gemini, openclaw.",
         ),
     ]
 

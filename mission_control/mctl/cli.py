@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, NoReturn
 
-from . import completion, graph, keeping, live, show
+from . import completion, graph, keeping, live, show, work
 from .verbs import Call, Usage, Verb, nothing, on_task, warn
 from .wire import Refused
 
@@ -570,6 +570,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("process", "hand a task to an agent now", _process_arguments, process),
     Verb("why", "why it is not moving", _code_or_own, why),
     *live.VERBS,
+    *work.VERBS,
     Verb("join", "take part in a task", _join_arguments, join),
     Verb("share", "share a value with all who work on it", _share_arguments, share),
     Verb("note", "a note for yourself", _note_arguments, note),

@@ -136,7 +136,7 @@ class MissionControl:
         fields = {"title": title or name, "type": type or "file", "description": description}
         if self.agent_id:
             fields["agent_id"] = self.agent_id
-        form = _form({key: value for key, value in fields.items() if value}, name, content)
+        form = form_of({key: value for key, value in fields.items() if value}, name, content)
         return self._call("POST", f"/tasks/{part(task)}/deliverables", form, task=task)["deliverable"]
 
     def briefing(self, task: str) -> str:
@@ -261,7 +261,7 @@ class MissionControl:
                 return
 
 
-def _form(fields: dict[str, str], name: str, content: bytes) -> tuple[str, bytes]:
+def form_of(fields: dict[str, str], name: str, content: bytes) -> tuple[str, bytes]:
     """`(content type, bytes)` of a form with one file."""
     mark = uuid.uuid4().hex
     quoted = name.replace("\\", "_").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,0 +1,293 @@
+"""A folder for each task, in a git repository its own branch and working tree. Not: what is done in it (runner.py).
+
+Branches and paths are made of what was checked here, never of text that somebody wrote. A folder is used under a lock
+that the kernel lifts when its process ends; what an attempt that was killed left running is ended first, and what it left
+behind is taken up by the next one, or swept onto its branch.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .supervisor import end_marked
+
+CONTEXT = "CONTEXT.md"
+GIT_SECONDS = 120
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
+_MARK = re.compile(r"[0-9a-f]{32}")
+_BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
+
+
+class Trouble(Exception):
+    """The folder or its branch cannot be used; the message says why."""
+
+
+def slug(text: str, most: int = 40) -> str:
+    """Small letters, digits and single dashes of it."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:most].strip("-")
+
+
+class Workshop:
+    """Where the folders of one repository stand; without a repository they are plain folders. `author` is a slug."""
+
+    def __init__(self, root: Path, repository: Path | None, author: str) -> None:
+        self.author = author
+        self.repository: Path | None = None
+        if repository is not None:
+            found = _git(repository, "rev-parse", "--path-format=absolute", "--git-common-dir", may_fail=True)
+            if found.returncode:
+                raise Trouble(f"{repository} is no git repository.")
+            self.repository = Path(found.stdout.strip())
+        name = str(self.repository or "plain")
+        self.root = (
+            root / f"{slug(Path(name).parent.name) or 'folder'}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+        )
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @contextmanager
+    def place(self, code: str, branch: str, default: str) -> Iterator[Place]:
+        """The folder of a task, locked for the time of the block. Trouble when another attempt on this machine has it.
+
+        A new branch begins at `default` if there is such a branch, else where the repository stands.
+        """
+        if not _CODE.fullmatch(code):
+            raise Trouble("This is no name of a task.")
+        beside = self.root / f"{code}.run"
+        with _locked(beside):
+            place = Place(self, code, self.root / code, beside)
+            place.take_over()
+            place.prepare(branch, default)
+            yield place
+
+    def sweep(self) -> None:
+        """Commit to its branch what attempts left behind that were killed, and take their folders away."""
+        for beside in sorted(self.root.glob("*.run")):
+            code = beside.name[: -len(".run")]
+            if not _CODE.fullmatch(code):
+                continue
+            with suppress(Trouble), _locked(beside):
+                place = Place(self, code, self.root / code, beside)
+                place.take_over()
+                with suppress(Trouble):
+                    place.reopen()
+                place._keep()
+                place.leave()
+
+    def git(
+        self, *arguments: str, folder: Path | None = None, may_fail: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        assert self.repository is not None
+        named = ("-c", f"user.name={self.author}", "-c", f"user.email={self.author}@localhost")
+        return _git(folder or self.repository, *named, *arguments, may_fail=may_fail)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Working trees come and go one at a time: git itself locks less than that."""
+        with open(self.root / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+class Place:
+    """The folder of one task. `path` is where the command works, `beside` what is told to it. `branch` may be empty."""
+
+    def __init__(self, workshop: Workshop, code: str, path: Path, beside: Path) -> None:
+        self.workshop, self.code, self.path, self.beside = workshop, code, path, beside
+        self.branch = self.start = ""
+        self.is_resumed = False
+        self.mark = uuid.uuid4().hex
+
+    @property
+    def is_git(self) -> bool:
+        return self.workshop.repository is not None
+
+    def take_over(self) -> None:
+        """End what an attempt that was killed left running in here, and put our mark in the place of its own."""
+        kept = self.beside / "mark"
+        with suppress(FileNotFoundError):
+            old = kept.read_text(encoding="ascii", errors="replace")
+            if _MARK.fullmatch(old):
+                end_marked(old)
+        kept.write_text(self.mark, encoding="ascii")
+
+    def prepare(self, branch: str, default: str) -> None:
+        if not self.is_git:
+            self.is_resumed = self.path.exists()
+            self.path.mkdir(exist_ok=True, mode=0o700)
+            return
+        for name in (branch, default):
+            if (
+                not _BRANCH.fullmatch(name)
+                or self.workshop.git("check-ref-format", "--branch", name, may_fail=True).returncode
+            ):
+                raise Trouble("This is no name of a branch.")
+        base = self._commit(f"refs/heads/{default}") or self._commit("HEAD")
+        if not base:
+            raise Trouble("The repository has no commit yet.")
+        with suppress(Trouble):
+            self.reopen()
+        with self.workshop.alone():
+            if self.branch == branch:
+                self.is_resumed = True
+            else:
+                self._keep()
+                self._discard()
+                known = self._commit(f"refs/heads/{branch}")
+                self.is_resumed = bool(known)
+                new = (str(self.path), branch) if known else ("-b", branch, "--", str(self.path), base)
+                self.workshop.git("worktree", "add", "--quiet", *new)
+                self.branch = branch
+        fork = self.workshop.git("merge-base", base, f"refs/heads/{branch}", may_fail=True)
+        self.start = fork.stdout.strip() or base
+
+    def reopen(self) -> None:
+        """Take up what stands there. Trouble when it is no whole working tree with a branch."""
+        if not (self.path / ".git").is_file():
+            raise Trouble("There is no working tree.")
+        own = self._run("rev-parse", "--path-format=absolute", "--git-dir")
+        folder = Path(own.stdout.strip() or "/")
+        branch = self._run("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
+        if (
+            own.returncode
+            or folder.parent.parent != self.workshop.repository
+            or not branch
+            or (folder / "locked").exists()
+        ):
+            raise Trouble("The working tree is broken.")
+        (folder / "index.lock").unlink(missing_ok=True)  # of a git that was killed: nobody else is in here
+        if self._run("status", "--porcelain").returncode:
+            raise Trouble("The working tree is broken.")
+        self.branch = branch
+
+    def tell(self, text: str) -> None:
+        """Put CONTEXT.md beside the folder, and into it unless the repository has one of its own there."""
+        (self.beside / CONTEXT).write_text(text, encoding="utf-8")
+        inside = self.path / CONTEXT
+        if not self.is_git or not self._run("ls-files", "--", CONTEXT).stdout:
+            with suppress(FileNotFoundError):
+                inside.unlink()
+            inside.write_text(text, encoding="utf-8")
+
+    def commit(self, message: str) -> list[str]:
+        """Commit all that is there to the branch, CONTEXT.md of ours left out; its commits since the start, oldest first."""
+        if not self.is_git or not self.branch:
+            return []
+        ours = [] if self._run("ls-files", "--", CONTEXT).stdout else [f":(exclude,top){CONTEXT}"]
+        self._must("add", "--all", "--", ".", *ours)
+        if self._run("diff", "--cached", "--quiet").returncode:
+            self._must("commit", "--quiet", "--no-verify", "-m", message)
+        if not self.start:
+            return []
+        return self._must("rev-list", "--reverse", f"{self.start}..HEAD").stdout.split()[-100:]
+
+    def new_files(self) -> list[str]:
+        """Paths of files that the work added, in order."""
+        if self.is_git:
+            told = self._must("diff", "--name-only", "-z", "--no-renames", "--diff-filter=A", self.start, "HEAD").stdout
+            return sorted(filter(None, told.split("\0")))
+        found = (str(path.relative_to(self.path)) for path in self.path.rglob("*"))
+        return sorted(name for name in found if name != CONTEXT)
+
+    def read(self, name: str, most: int) -> bytes | None:
+        """A file of at most so many bytes; None for what is none, is larger, or leads out of the folder."""
+        path = self.path / name
+        if Path(os.path.realpath(path)) != Path(os.path.realpath(self.path)) / name:
+            return None
+        try:
+            number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return None
+        with open(number, "rb") as file:
+            about = os.fstat(number)
+            if not stat.S_ISREG(about.st_mode) or about.st_size > most:
+                return None
+            content = file.read(most + 1)
+        return content if len(content) <= most else None
+
+    def leave(self) -> None:
+        """Take the folder away; the branch stays."""
+        if self.is_git:
+            with self.workshop.alone():
+                self._discard()
+        else:
+            shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self.beside, ignore_errors=True)
+
+    def _keep(self) -> None:
+        """Commit what an attempt that was killed made, where there is something whole."""
+        with suppress(Trouble):
+            self.commit(f"{self.beside.stem}: left behind by an attempt that was killed")
+
+    def _discard(self) -> None:
+        """Whatever stands there, half made or whole."""
+        self.workshop.git("worktree", "remove", "--force", "--force", "--", str(self.path), may_fail=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.workshop.git("worktree", "unlock", "--", str(self.path), may_fail=True)
+        self.workshop.git("worktree", "prune", may_fail=True)
+
+    def _commit(self, name: str) -> str:
+        return self.workshop.git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", may_fail=True).stdout.strip()
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.workshop.git(*arguments, folder=self.path, may_fail=True)
+
+    def _must(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.workshop.git(*arguments, folder=self.path)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The folder exists and is ours alone for the time of the block."""
+    while True:
+        folder.mkdir(exist_ok=True, mode=0o700)
+        try:
+            number = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another process was just taking it away
+        try:
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Trouble("Another attempt at this task still runs on this machine.") from None
+            if _is_still(number, folder):
+                yield
+                return
+        finally:
+            os.close(number)
+
+
+def _is_still(number: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(number), os.stat(folder))
+    except FileNotFoundError:
+        return False
+
+
+def _git(folder: Path, *arguments: str, may_fail: bool = False) -> subprocess.CompletedProcess[str]:
+    """Git without hooks, questions and signatures. Trouble when it fails, unless it may."""
+    environment: dict[str, Any] = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment.pop("MISSION_CONTROL_KEY", None)
+    quiet = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "commit.gpgSign=false")
+    try:
+        ran = subprocess.run(
+            ["git", *quiet, *arguments], cwd=folder, env={**environment, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="surrogateescape", timeout=GIT_SECONDS,
+            check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Trouble(f"git did not run: {error}") from error
+    if ran.returncode and not may_fail:
+        said = " ".join(word for word in arguments if not word.startswith("user.") and word != "-c")
+        raise Trouble(f"git {said[:100]}: {ran.stderr.strip()[-300:]}")
+    return ran
