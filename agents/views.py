@@ -185,8 +185,8 @@ def pasted_lines(address: str, secret: str, slug: str) -> list[tuple[str, str, s
         ),
         (
             "Runner",
-            f"export MISSION_CONTROL_URL={address} MISSION_CONTROL_KEY={secret}; curl -fsS {address}/mctl -o /tmp/mctl;"
-            f" python3 /tmp/mctl work --agent {slug} --preset claude",
+            f"export MISSION_CONTROL_URL={address} MISSION_CONTROL_KEY={secret}; curl -fsS {address}/mctl -o ~/mctl;"
+            f" python3 ~/mctl work --agent {slug} --preset claude",
             "In a repository: each task starts Claude Code on a branch of its own. Other presets: codex, gemini, openclaw.",
         ),
     ]
