@@ -8,8 +8,8 @@ from urllib.error import HTTPError
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.axe import violations
 from tests.e2e.conftest import Person, Server
-from tests.e2e.test_pages import violations
 
 
 def test_a_person_processes_a_task_picks_another_agent_and_sees_it_claimed(olivia: Person, server: Server):
