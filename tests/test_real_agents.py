@@ -238,6 +238,44 @@ def test_a_real_program_is_given_one_line_and_hands_in_a_task(product, place, pl
     assert product.inside("from tasks import invariants\nresult = sum(invariants.broken().values(), [])") == []
 
 
+# ── started by the runner ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def does_what_it_is_given(conversation):
+    """Handed a briefing: does what it asks for, in whatever way the program offers."""
+    name, line = WANTED.search(conversation.asked).groups()
+    if "write_file" in conversation.tools:
+        yield Use("write_file", {"file_path": name, "content": f"{line}\n"})
+    else:
+        yield at_the_shell(conversation, f"echo '{line}' > {name}")
+    return f"{name} is written."
+
+
+@pytest.mark.parametrize("preset", ["codex", "gemini"])
+def test_the_runner_starts_a_real_program_by_its_pasted_line_and_hands_in_what_it_made(product, place, play, preset):
+    home, folder, environment = place
+    line = f"Good morning, {secrets.token_hex(8)}."
+    [code] = product.tasks(1, title="Greet", description=f"Write the file greeting.txt with this one line: {line}")
+    model = play(does_what_it_is_given)
+    git = ["git", "-c", "user.name=Olivia", "-c", "user.email=olivia@example.org"]
+    subprocess.run([*git, "init", "-q", "-b", "main"], cwd=folder, check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], cwd=folder, check=True)
+    pasted = pasted_line(product, "Runner", f"Run {preset}", folder).replace("--preset claude", f"--preset {preset}")
+    run(["sh", "-eu", "-c", f"{pasted} --tasks 1"], folder, environment | set_up(home, model))
+
+    headers = {"Authorization": f"Bearer {product.agent('auditor')}"}
+    with httpx2.Client(base_url=f"{product.url}/api/v1/tasks", headers=headers) as api:
+        task = api.get(code).json()["task"]
+        [made] = api.get(f"{code}/deliverables").json()["deliverables"]
+        content = api.get(f"{code}/deliverables/{made['id']}/file").content
+    assert (task["status"], task["tokens_used"]) == ("done", model.turns * (TOKENS_IN + TOKENS_OUT))
+    assert (task["completion_summary"], content.decode()) == ("greeting.txt is written.", f"{line}\n")
+    on_branch = subprocess.run([*git, "show", f"{task['branch']}:greeting.txt"], cwd=folder, capture_output=True)
+    assert on_branch.stdout == content
+    key = re.search(r"mc_\w+", pasted)[0].encode()
+    assert not any(key in body for _, _, _, body in model.receiver.seen)  # the program was never given it
+
+
 # ── what they report by themselves ──────────────────────────────────────────────────────────────────────────────────
 
 

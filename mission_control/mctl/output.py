@@ -20,9 +20,8 @@ MOST_SUMMARY = 20_000
 MOST_TOKENS = 10**12
 MOST_COST = Decimal(1_000_000)  # USD
 TAIL_LINES = 20
-INPUTS = (
-    "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "input", "cacheRead", "cacheWrite",
-)  # fmt: skip
+INPUTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+PARTS = ("input", "cacheRead", "cacheWrite")  # where none of those is: beside them, Gemini counts `input` once more
 
 _PROGRESS = re.compile(r"PROGRESS:\s*(\d{1,3})\s*%?(?:\s+(.*))?", re.IGNORECASE)
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -254,6 +253,7 @@ def _cost(value: Any) -> Decimal | None:
 
 def _usage(usage: dict[str, Any]) -> tuple[int, int] | None:
     """Tokens in and out under the names that the agents use; what was read from a cache counts as in."""
-    given = sum(_whole(usage.get(name)) for name in INPUTS)
+    given, parts = (sum(_whole(usage.get(name)) for name in names) for names in (INPUTS, PARTS))
+    given = given or parts
     made = _whole(usage.get("output_tokens")) or _whole(usage.get("output"))
     return (given, made) if given or made else None

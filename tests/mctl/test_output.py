@@ -93,7 +93,8 @@ def test_the_stream_of_gemini_gives_steps_tokens_and_summary():
         '{"type": "message", "role": "assistant", "content": "All ", "delta": true}',
         '{"type": "message", "role": "assistant", "content": "written.\\nPROGRESS: 90 nearly", "delta": true}',
         '{"type": "error", "severity": "warning", "message": "Slow answer"}',
-        '{"type": "result", "status": "success", "stats": {"total_tokens": 50, "input_tokens": 40, "output_tokens": 10}}',
+        '{"type": "result", "status": "success", "stats": {"total_tokens": 50, "input_tokens": 40, "output_tokens": 10, '
+        '"cached": 15, "input": 25}}',
     )
     assert said == [
         Progress(None, "Runs write_file"), Progress(None, "All"), Progress(90, "nearly"), Progress(None, "Slow answer"),
