@@ -78,6 +78,18 @@ class Item:
         return (1 + self.holds_up) * (1 + max(0, min(minutes, AGED_MINUTES))) * WEIGHTS[self.due]
 
 
+@dataclass(frozen=True)
+class Row:
+    """A line with those that are like it: of one sort, one venture and one worker, with a way onward that asks nothing.
+
+    `group` names them, "" for a line alone; `together` are their codes, on the first line of them only.
+    """
+
+    item: Item
+    group: str = ""
+    together: tuple[str, ...] = ()
+
+
 class Inbox:
     """What waits for people, with the buttons that this one may press."""
 
@@ -89,6 +101,22 @@ class Inbox:
         """The most pressing, as many as one looks through."""
         found = [item for sort in SORTS for item in self._of(sort)]
         return sorted(found, key=lambda item: (-item.pressing, item.since, item.task.pk))[:SHOWN]
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The items, each with what can be said about those alike at once."""
+        groups: dict[str, list[str]] = {}
+        for item in self.items:
+            groups.setdefault(_alike(item), []).append(item.task.code)
+        rows = []
+        for item in self.items:
+            group = _alike(item)
+            codes = groups[group]
+            if not group or len(codes) < 2:
+                rows.append(Row(item))
+            else:
+                rows.append(Row(item, group, tuple(codes) if codes[0] == item.task.code else ()))
+        return rows
 
     def _of(self, sort: Sort) -> list[Item]:
         tasks = self._silent if sort.key == "silent" else candidates(waiting(sort.key))
@@ -109,6 +137,12 @@ class Inbox:
         return Item(
             sort, task, since, holds_up, who, said, self.moment, allowed.get(sort.forward), allowed.get(sort.back)
         )
+
+
+def _alike(item: Item) -> str:
+    if item.forward is None or item.forward.ask:
+        return ""
+    return f"{item.sort.key}-{item.task.venture.slug}-{item.who.slug if item.who else ''}"
 
 
 def waiting(key: str) -> QuerySet[Task]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from mission_control.errors import NotThere
+from mission_control.errors import NotThere, Refused
 from mission_control.views import PageRequest, is_part, page
 from tasks import forms
 from tasks.inbox import SHOWN, SORTS, Inbox
@@ -25,6 +25,23 @@ def act(request: PageRequest, code: str, name: str) -> HttpResponse:
     if name not in PRESSED:
         raise NotThere("There is no such verb.")
     VERBS[name](request.actor, code, forms.reason(request.POST))
+    return _answer(request, "tasks/_inbox.html")
+
+
+@page("POST")
+def act_on_alike(request: PageRequest, name: str) -> HttpResponse:
+    """A way onward for all `codes` that the page named, each in a unit of its own. Refused: what did not go, and why."""
+    codes = [code for code in forms.printable(request.POST.get("codes", "")).split(",") if code]
+    if name not in {sort.forward for sort in SORTS if sort.forward} or not 1 <= len(codes) <= SHOWN:
+        raise NotThere("There is no such verb.")
+    refused = []
+    for code in dict.fromkeys(codes):
+        try:
+            VERBS[name](request.actor, code, "")
+        except Refused as refusal:
+            refused.append(f"{code}: {refusal.sentence}")
+    if refused:
+        raise Refused(f"{len(refused)} of {len(codes)} did not go. {' '.join(refused[:3])}", code="some_refused")
     return _answer(request, "tasks/_inbox.html")
 
 

@@ -61,6 +61,7 @@ page_urls: list[URLPattern] = [
     path("settings/data/import", data_views.bring_in),
     path("styleguide", styleguide_views.styleguide),
     path("inbox", inbox_views.inbox),
+    path("inbox/alike/<slug:name>/all", inbox_views.act_on_alike),
     path("inbox/<slug:code>/<slug:name>", inbox_views.act),
     path("tasks/new", views.new_task),
     path("tasks/new/line", views.new_task_line),

@@ -1,4 +1,4 @@
-/* The keys of the inbox: j and k walk the lines, a and r press the way onward and the way back of the one with the focus.
+/* The keys of the inbox: j and k walk the lines, a and r press the way onward and the way back of the one with the focus, shift and a the way onward of all that are like it.
    What is done leaves the list; the focus stays at its place. */
 import { isSingle } from "./keys.js";
 import { refresh } from "./watch.js";
@@ -22,6 +22,9 @@ document.addEventListener("keydown", (event) => {
   if (step && (event.key.length === 1 || row)) {
     event.preventDefault();
     go(row ? rows().indexOf(row) + step : place);
+  } else if (row?.dataset.alike && event.key === "A") {
+    event.preventDefault();
+    document.querySelector(`[data-alike-go="${CSS.escape(row.dataset.alike)}"]`)?.click();
   } else if (row && (event.key === "a" || event.key === "r")) {
     const button = row.querySelector(`[data-key="${event.key}"]`);
     if (!button) return;

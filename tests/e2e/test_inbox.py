@@ -59,6 +59,20 @@ def test_what_needs_a_person_comes_by_itself_and_is_dealt_with_by_keys(inbox: Pe
     expect(rail).to_have_count(0)
 
 
+def test_what_is_alike_is_accepted_together_by_one_key(inbox: Person, own_server: Server):
+    page = inbox.page
+    codes = [hand_in(inbox, f"Alike {n}") for n in range(3)]
+    expect(page.locator("[data-ask-row]")).to_have_count(3)
+    expect(page.get_by_role("button", name="Accept all 3")).to_be_visible()
+    assert violations(page) == []
+    page.keyboard.press("j")
+    page.keyboard.press("Shift+A")
+    expect(page.locator("#reason-title")).to_have_text("Accept 3 tasks?")
+    page.keyboard.press("Enter")
+    expect(page.locator("#inbox")).to_contain_text("Nothing needs you")
+    assert [status(own_server, code) for code in codes] == ["done"] * 3
+
+
 def test_a_question_is_answered_over_the_list_and_the_task_opens_beside_it(inbox: Person, own_server: Server):
     page = inbox.page
     code = inbox.new_task("Paint the door")

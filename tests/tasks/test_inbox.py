@@ -116,6 +116,24 @@ def test_what_holds_others_up_goes_before_what_waits_a_little_longer(operator, a
     assert titles(operator) == ["Alone", "Holds two up"]
 
 
+def test_those_of_one_sort_venture_and_worker_go_onward_together(operator, ada, bob, venture):
+    alike = [handed_in(ada, title) for title in ("One", "Two")]
+    handed_in(bob, "Of another")
+    handed_in(ada, "Elsewhere", venture=venture)
+    asked(ada), asked(ada)
+    rows = Inbox(operator).rows
+    assert [row.together for row in rows if row.together] == [tuple(task.code for task in alike)]
+    assert sum(bool(row.group) for row in rows) == 2
+    client = Client()
+    client.force_login(operator.user)
+    transitions.accept(operator, alike[0].code)
+    answer = client.post("/inbox/alike/accept/all", {"codes": ",".join(task.code for task in alike)}, headers=PART)
+    assert (answer.status_code, answer.json()["code"]) == (409, "some_refused")
+    assert answer.json()["error"].startswith(f"1 of 2 did not go. {alike[0].code}: ")
+    assert fresh(alike[1]).status == "done", "one that is refused holds up no other"
+    assert client.post("/inbox/alike/cancel/all", {"codes": alike[0].code}, headers=PART).status_code == 404
+
+
 @pytest.mark.parametrize(("hours", "due"), [(-1, "past"), (5, "soon"), (48, "near"), (200, "")])
 def test_a_near_deadline_presses(operator, ada, hours, due):
     since(handed_in(ada, "Without"), minutes=90)
