@@ -1,4 +1,4 @@
-"""What needs a person, the most pressing first: verdicts, questions, failures, silent agents. Only reads. Not: HTML."""
+"""What needs a person, the most pressing first: approvals, verdicts, questions, failures, silent agents. Only reads. Not: HTML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mission_control import log
 from mission_control.actors import Actor
 from tasks.details import Verb, verbs
 from tasks.models import Session, Task
-from tasks.vocabulary import BLOCKED, FAILED, IN_PROGRESS, OPEN, REVIEW
+from tasks.vocabulary import ASSIGNED, BLOCKED, FAILED, IN_PROGRESS, OPEN, READY, REVIEW
 
 SHOWN = 100
 CANDIDATES = 200  # of each sort: the oldest, those with a deadline, those that hold others up
@@ -27,7 +27,10 @@ COUNTED = (REVIEW, FAILED)  # in these statuses every task needs a person
 
 @dataclass(frozen=True)
 class Sort:
-    """One sort of thing that needs a person. `forward` and `back` are the verbs behind the keys a and r."""
+    """One sort of thing that needs a person. `forward` and `back` are the verbs behind the keys a and r.
+
+    An approval has no way onward here: it is given where all of the text is read that it is for.
+    """
 
     key: str
     label: str
@@ -38,6 +41,7 @@ class Sort:
 
 
 SORTS = (
+    Sort("approval", "Waits for approval", "i-lock", "", "cancel", lambda task, run: task.description),
     Sort("review", "Waits for a verdict", "s-review", "accept", "return", lambda task, run: task.completion_summary),
     Sort("question", "Asks", "s-blocked", "unblock", "cancel", lambda task, run: task.blocked_reason),
     Sort("failed", "Failed", "s-failed", "retry", "cancel", lambda task, run: run.error if run else ""),
@@ -58,6 +62,11 @@ class Item:
     moment: datetime
     forward: Verb | None
     back: Verb | None
+
+    @property
+    def to_read(self) -> bool:
+        """Whether the way onward is to read it, and to approve it there."""
+        return self.sort.key == "approval" and self.back is not None
 
     @property
     def key(self) -> str:
@@ -147,13 +156,18 @@ def _alike(item: Item) -> str:
 
 def waiting(key: str) -> QuerySet[Task]:
     """Tasks that need a person for this reason. Those of archived ventures rest."""
-    tasks = questions() if key == "question" else Task.objects.filter(status=key)
+    tasks = {"question": questions, "approval": unapproved}.get(key, lambda: Task.objects.filter(status=key))()
     return tasks.exclude(venture__status="archived")
 
 
 def questions() -> QuerySet[Task]:
     """Tasks that only an answer holds up, by an index of their own: most blocked tasks wait for other tasks."""
     return Task.objects.filter(status=BLOCKED, blocked_kind="needs_input", blockers_open=0)
+
+
+def unapproved() -> QuerySet[Task]:
+    """Tasks that stand where agents look and may be started by nobody, by an index of those that are not approved."""
+    return Task.objects.filter(needs_approval=True, approved_at=None, status__in=(READY, ASSIGNED))
 
 
 def candidates(tasks: QuerySet[Task]) -> list[Task]:

@@ -305,6 +305,10 @@ class Task(models.Model):
                 fields=["status_changed_at"], name="task_question",
                 condition=Q(status=BLOCKED, blocked_kind="needs_input", blockers_open=0),
             ),
+            models.Index(
+                fields=["status", "status_changed_at"], name="task_unapproved",
+                condition=Q(needs_approval=True, approved_at__isnull=True),
+            ),
         ]  # fmt: skip
 
     def __str__(self) -> str:

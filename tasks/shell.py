@@ -123,7 +123,7 @@ class Shell:
     def waiting(self) -> int:
         """How much needs a person: as many lines as the inbox has, true at any number of tasks."""
         judged = sum(self.counts.get(line.slug, {}).get(status, 0) for line in self.ventures for status in COUNTED)
-        asked = waiting("question").count()
+        asked = waiting("question").count() + waiting("approval").count()
         silent = sum(
             is_silent(line.agent, task.heartbeat_at, self.moment) for line in self.agents_all for task in line.tasks
         )

@@ -94,6 +94,20 @@ def test_a_question_is_answered_over_the_list_and_the_task_opens_beside_it(inbox
     assert own_server.rows("SELECT message FROM mission_control_activity WHERE kind = 'task.unblocked'") == [("Green",)]
 
 
+def test_a_start_is_read_over_the_list_and_approved_there(inbox: Person, own_server: Server):
+    page = inbox.page
+    code = inbox.new_task("Read me first", description="All of this")
+    inbox.post(f"/tasks/{code}/edit", needs_approval="yes")
+    row = page.locator(f"#ask-approval-{code}")
+    expect(row).to_contain_text("Waits for approval")
+    page.keyboard.press("j")
+    page.keyboard.press("a")
+    expect(page.locator("#drawer .approval__read")).to_contain_text("All of this")
+    page.get_by_role("button", name="Approve this text").click()
+    expect(row).to_have_count(0)
+    assert own_server.one("SELECT approved_by FROM tasks_task WHERE code = ?", code) == "olivia"
+
+
 def test_a_viewer_looks_on_and_axe_finds_nothing(inbox: Person, own_server: Server, sign_in: Callable[..., Person]):
     code = hand_in(inbox, "Look at me")
     victor = sign_in("victor", at=own_server, viewport={"width": 360, "height": 740})

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from mission_control import log
-from tasks import transitions
+from tasks import approvals, handover, transitions
 from tasks.inbox import SHOWN, Inbox
 from tasks.models import Task
 from tasks.shell import Shell
@@ -79,7 +79,23 @@ def test_the_rail_counts_what_the_list_shows(operator, ada):
     asked(ada)
     failed(ada, operator)
     silent(ada)
-    assert Shell().waiting == len(Inbox(operator).items) == 4
+    a_task("Read me first", needs_approval=True)
+    assert Shell().waiting == len(Inbox(operator).items) == 5
+
+
+def test_a_start_to_approve_is_read_before_and_leaves_when_it_is_approved(operator, viewer, venture):
+    task = a_task("Read me first", needs_approval=True, description="All of this", venture=venture)
+    a_task("Not yet sorted", needs_approval=True, status="inbox")
+    [item] = Inbox(operator).items
+    assert (item.sort.key, item.said, item.forward, item.to_read) == ("approval", "All of this", None, True)
+    client = Client()
+    client.force_login(operator.user)
+    assert "Read and approve" in client.get("/inbox", headers=PART).content.decode()
+    assert client.post(f"/inbox/{task.code}/approve", headers=PART).status_code == 404, "not unread"
+    assert not Inbox(viewer).items[0].to_read
+    approvals.approve_start(operator, task.code, handover.digest(task))
+    assert titles(operator) == []
+    assert Shell().waiting == 0
 
 
 def test_a_question_that_also_waits_for_a_task_is_not_asked_yet(operator, ada):
