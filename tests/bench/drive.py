@@ -11,7 +11,7 @@ import select
 import socket
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
 from tests.bench.report import percentile
@@ -90,8 +90,12 @@ def drive(
     seconds: float,
     wish: dict[str, Any],
     cycle: bool = False,
+    per_second: float = 0,
 ) -> dict[str, Any]:
-    """Keep every client busy for that long, or until a claim comes back empty. Only what was answered counts."""
+    """Keep every client busy for that long, or until a claim comes back empty. Only what was answered counts.
+
+    With `per_second` all of them together send that many requests, evenly; those that are not needed wait.
+    """
     poll = select.epoll()
     open_clients: dict[int, Client] = {}
     for place in range(clients):
@@ -102,15 +106,18 @@ def drive(
     taken: list[float] = []
     statuses: Counter[int] = Counter()
     steps: Counter[str] = Counter()
-    claimed, complaint, empty = 0, "", False
+    claimed, sent, complaint, empty = 0, 0, "", False
+    free = deque(open_clients.values())
     cpu, started = time.process_time(), time.perf_counter()
     until = started + seconds
-    for client in open_clients.values():
-        client.send()
-    waiting = len(open_clients)
-    last = started
-    while waiting:
-        for descriptor, _ in poll.poll(60):
+    last = now = started
+    while now < until or len(free) < clients:
+        due = started + sent / per_second if per_second else started
+        while free and due <= now < until:
+            free.popleft().send()
+            sent += 1
+            due = started + sent / per_second if per_second else started
+        for descriptor, _ in poll.poll(max(0.0, min(due, until) - now) if free else 60):
             client = open_clients[descriptor]
             answer = client.received()
             if answer is None:
@@ -128,10 +135,10 @@ def drive(
                 empty = empty or not got
             if cycle:
                 client.follow(status, body)
-            if last < until and not empty:
-                client.send()
-            else:
-                waiting -= 1
+            free.append(client)
+        now = time.perf_counter()
+        if empty:
+            until = min(until, now)
     spent = last - started
     return {
         "seconds": spent,

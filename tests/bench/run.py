@@ -22,7 +22,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)
 
-from tests.bench import activities, board, browser, claims, crowd, events, machine, memory, million, page, start  # noqa: E402
+from tests.bench import (  # noqa: E402
+    activities,
+    board,
+    browser,
+    claims,
+    crowd,
+    events,
+    hands,
+    machine,
+    memory,
+    million,
+    page,
+    start,
+    watchers,
+)
 from tests.bench.report import Fact, Row, table, write  # noqa: E402
 from tests.bench.stand import Failed, Stand, say  # noqa: E402
 from tests.servers import ServerUnavailable  # noqa: E402
@@ -39,6 +53,8 @@ SECTIONS: dict[str, Callable[[Stand], Iterator[Row | Fact]]] = {
     "memory": memory.measure,
     "start": start.measure,
     "browser": browser.measure,
+    "browser-hands": hands.measure,
+    "browser-watchers": watchers.measure,
 }
 
 
