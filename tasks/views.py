@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -228,27 +229,44 @@ def _loaded(text: str) -> dict[str, int]:
 # ── the markup of cards, kept by place ──────────────────────────────────────────────────────────────────────────────
 
 DRAWN_MOST = 20_000
+DRAWING_SECONDS = 2  # then one draws by oneself: nobody waits for a request that hangs
 _drawn: dict[int, tuple[tuple[Any, ...], str]] = {}  # task pk → (key of its place, markup); the same for every viewer
+_drawing = threading.Lock()
 
 
 def _markup(places: Sequence[Place], names: Names) -> SafeString:
-    """The cards of these places. Only those whose key changed since they were last drawn are drawn."""
-    known = {}
-    for place in places:
-        kept = _drawn.get(place.pk)
-        if kept and kept[0] == place.key:
-            known[place.pk] = kept[1]
-    missing = [place for place in places if place.pk not in known]
-    if missing:
-        template = get_template("tasks/_card.html")
-        keys = {place.code: place for place in missing}
-        if len(_drawn) > DRAWN_MOST:
-            _drawn.clear()
-        for card in cards(missing, names):
-            place = keys[card.code]
-            known[place.pk] = template.render({"card": card}).strip()
-            _drawn[place.pk] = (place.key, known[place.pk])
+    """The cards of these places. Only those whose key changed since they were last drawn are drawn.
+
+    After an event all open boards ask for the same card at the same moment: one request draws it, the others wait.
+    """
+    known = _kept(places)
+    if len(known) < len(places):
+        mine = _drawing.acquire(timeout=DRAWING_SECONDS)
+        try:
+            known |= _kept([place for place in places if place.pk not in known])
+            known |= _fresh([place for place in places if place.pk not in known], names)
+        finally:
+            if mine:
+                _drawing.release()
     return mark_safe("\n".join(known[place.pk] for place in places if place.pk in known))
+
+
+def _kept(places: Sequence[Place]) -> dict[int, str]:
+    found = ((place, _drawn.get(place.pk)) for place in places)
+    return {place.pk: kept[1] for place, kept in found if kept and kept[0] == place.key}
+
+
+def _fresh(places: Sequence[Place], names: Names) -> dict[int, str]:
+    if not places:
+        return {}
+    template, by_code, markup = get_template("tasks/_card.html"), {place.code: place for place in places}, {}
+    if len(_drawn) > DRAWN_MOST:
+        _drawn.clear()
+    for card in cards(places, names):
+        place = by_code[card.code]
+        markup[place.pk] = template.render({"card": card}).strip()
+        _drawn[place.pk] = (place.key, markup[place.pk])
+    return markup
 
 
 def _draw(column: Column, names: Names) -> None:

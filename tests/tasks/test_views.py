@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from django.core.files.base import File
@@ -15,6 +18,7 @@ from mission_control import log
 from mission_control.actors import Actor
 from mission_control.models import Activity, Fleet
 from tasks import collaboration, transitions, views
+from tasks.board import Names, Place
 from tasks.models import Deliverable, Task
 from tests.conftest import a_task, claimed, fence, fresh
 from ventures import catalogue
@@ -64,6 +68,27 @@ def test_a_card_is_drawn_once_for_everybody_until_it_changes(operator, viewer, b
     transitions.edit(operator, task.code, {"title": "New"})
     assert "New" in browser_of(viewer).get("/").content.decode()
     assert drawn == [1, 1]
+
+
+def test_boards_that_ask_at_the_same_moment_have_a_card_drawn_once(monkeypatch):
+    place = Place(pk=-1, code="k3v9d2qa", column="ready", order="0", key=(1,))
+    drawn, together = [], threading.Barrier(10)
+
+    def draw(places, names):
+        time.sleep(0.05)  # long enough for all others to find it missing
+        drawn.append([one.code for one in places])
+        return [SimpleNamespace(code=one.code) for one in places]
+
+    def ask(_):
+        together.wait(10)
+        return views._markup([place], Names())
+
+    monkeypatch.setattr(views, "cards", draw)
+    monkeypatch.setattr(views, "get_template", lambda name: SimpleNamespace(render=lambda context: "<li>a card</li>"))
+    with ThreadPoolExecutor(10) as threads:
+        shown = list(threads.map(ask, range(10)))
+    views._drawn.pop(-1)
+    assert (drawn, shown) == ([["k3v9d2qa"]], ["<li>a card</li>"] * 10)
 
 
 def test_board_cards_tells_what_is_there_and_what_is_not(operator, browser_of):
