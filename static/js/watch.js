@@ -4,6 +4,7 @@ import { dragging } from "./board.js";
 import { html } from "./wire.js";
 
 const HIDDEN_PACE = 5000; // ms between two fetches of the rail in a tab that nobody looks at: its title counts all the same
+const SHARE = 20; // an element asks at most a twentieth of the time: the busier the server, the more is merged
 const due = new Map(); // element → when it may ask again
 
 function names(event) {
@@ -26,7 +27,7 @@ function touch(filter) {
 
 function mark(element) {
   if (due.has(element)) return;
-  const pace = document.hidden ? HIDDEN_PACE : Number(element.dataset.pace || 200);
+  const pace = document.hidden ? HIDDEN_PACE : Math.max(Number(element.dataset.pace || 200), SHARE * (element.fetchTook || 0));
   const last = element.fetchedAt || 0;
   due.set(element, setTimeout(() => refetch(element), Math.max(60, last + pace - Date.now())));
 }
@@ -38,6 +39,7 @@ async function refetch(element) {
   element.fetchedAt = Date.now();
   const source = element.dataset.src;
   const answer = await html(source, { quiet: true, status: true });
+  element.fetchTook = Math.min(100, Date.now() - element.fetchedAt);
   if (!element.isConnected) return;
   if (answer.status === 404) element.dispatchEvent(new CustomEvent("vanished", { bubbles: true }));
   if (answer.text === null) return;
