@@ -174,12 +174,15 @@ def _columns(template: models.Model, expressions: dict[str, str]) -> tuple[str, 
     for field in template._meta.concrete_fields:
         if field.primary_key:
             continue
+        value = None if field.column in expressions else field.pre_save(template, add=True)
+        by_database = isinstance(value, models.expressions.DatabaseDefault)
+        if by_database and not isinstance(field, models.DateTimeField):
+            continue  # a plain value, which the database puts in by itself
         names.append(f'"{field.column}"')
         if field.column in expressions:
             selected.append(expressions[field.column].replace("%", "%%"))
             continue
-        value = field.pre_save(template, add=True)
-        if isinstance(value, models.expressions.DatabaseDefault):
+        if by_database:
             selected.append(_ago("0"))
             continue
         prepared = field.get_db_prep_save(value, connection)
