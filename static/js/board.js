@@ -1,7 +1,7 @@
 /* The board: follows the events, keeps every card at its place, drags, filters, collapses, loads further cards.
    The server says which column a card is in and where (data-column, data-order: strings that sort as they are shown). */
 import { tick } from "./clock.js";
-import { html, parse, patch } from "./wire.js";
+import { html, parse, patch, patience } from "./wire.js";
 import { toast } from "./toasts.js";
 import { openMoveMenu } from "./move.js";
 
@@ -19,7 +19,7 @@ export const dragging = () => drag !== null;
 export const justDropped = () => Date.now() - droppedAt < 60;
 
 // ── what changed ────────────────────────────────────────────────────────────────────────────────────────────────────
-const PACE = 250; // ms between two requests
+const PACE = 250; // ms between two requests while the server answers with ease
 const WHOLE_PACE = 1500; // and between two of the whole, at least four times as long as it took
 const MANY = 80; // more cards than this at once: fetch the columns instead
 let touched = new Set();
@@ -64,10 +64,10 @@ async function ask() {
     if (everything || arranged() || codes.length > MANY) {
       everything = false;
       await refresh({ quiet: true });
-      pace = arranged() ? Math.max(WHOLE_PACE, 4 * (Date.now() - askedAt)) : PACE;
+      pace = arranged() ? Math.max(WHOLE_PACE, 4 * (Date.now() - askedAt)) : PACE * patience(Date.now() - askedAt);
     } else {
-      pace = PACE;
       const text = await html(`/board/cards?${query({ codes: codes.join(",") })}`, { quiet: true });
+      pace = PACE * patience(Date.now() - askedAt);
       if (text === null) codes.forEach((code) => touched.add(code));
       else take(text, codes);
     }
@@ -382,7 +382,7 @@ function lists() {
   for (const list of document.querySelectorAll("[data-cards]")) {
     if (list.sortable) continue;
     list.sortable = Sortable.create(list, {
-      group: `cards-${list.dataset.lane ?? ""}`, draggable: ".card", sort: SORTED.includes(list.dataset.cards), animation: still.matches ? 0 : 120,
+      group: `cards-${list.dataset.lane ?? ""}`, draggable: ".card", sort: SORTED.includes(list.dataset.cards), animation: 0,
       forceFallback: true, fallbackOnBody: true, fallbackTolerance: 5, delay: 220, delayOnTouchOnly: true, touchStartThreshold: 6,
       ghostClass: "card--ghost", fallbackClass: "card--lifted", emptyInsertThreshold: 40, scrollSensitivity: 70, scrollSpeed: 14, bubbleScroll: true,
       onStart: lift, onEnd: drop,
@@ -390,8 +390,11 @@ function lists() {
   }
 }
 
+const ROOM = 30; // cards of a column that make room by gliding; more of them at once cost frames
+
 function lift({ item }) {
   drag = item;
+  for (const list of document.querySelectorAll("[data-cards]")) list.sortable?.option("animation", still.matches || cardsIn(list).length > ROOM ? 0 : 120);
   dropMenuButton(item);
   main().classList.add("board--dragging");
   document.body.classList.add("is-dragging");

@@ -1,10 +1,9 @@
 /* Elements that say what they show: data-watch="task:k3v9d2qa agent:ada", data-src="/…". When an event touches one of
    these names the element fetches itself again and is morphed in place. What a person has typed is never overwritten. */
 import { dragging } from "./board.js";
-import { html } from "./wire.js";
+import { html, patience } from "./wire.js";
 
 const HIDDEN_PACE = 5000; // ms between two fetches of the rail in a tab that nobody looks at: its title counts all the same
-const SHARE = 20; // an element asks at most a twentieth of the time: the busier the server, the more is merged
 const due = new Map(); // element → when it may ask again
 
 function names(event) {
@@ -27,7 +26,7 @@ function touch(filter) {
 
 function mark(element) {
   if (due.has(element)) return;
-  const pace = document.hidden ? HIDDEN_PACE : Math.max(Number(element.dataset.pace || 200), SHARE * (element.fetchTook || 0));
+  const pace = document.hidden ? HIDDEN_PACE : Number(element.dataset.pace || 200) * (element.patience || 1);
   const last = element.fetchedAt || 0;
   due.set(element, setTimeout(() => refetch(element), Math.max(60, last + pace - Date.now())));
 }
@@ -39,7 +38,7 @@ async function refetch(element) {
   element.fetchedAt = Date.now();
   const source = element.dataset.src;
   const answer = await html(source, { quiet: true, status: true });
-  element.fetchTook = Math.min(100, Date.now() - element.fetchedAt);
+  element.patience = patience(Date.now() - element.fetchedAt);
   if (!element.isConnected) return;
   if (answer.status === 404) element.dispatchEvent(new CustomEvent("vanished", { bubbles: true }));
   if (answer.text === null) return;

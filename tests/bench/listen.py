@@ -28,16 +28,16 @@ class Ended(Exception):
 
 
 class Socket:
-    """One client connection after its handshake."""
+    """One client connection after its handshake. `proof` is the header that says who it is."""
 
-    def __init__(self, port: int, path: str, key: str) -> None:
+    def __init__(self, port: int, path: str, proof: str) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.read = b""
         nonce = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
             f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Authorization: Bearer {key}\r\nSec-WebSocket-Key: {nonce}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"{proof}\r\nSec-WebSocket-Key: {nonce}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
 
     def shaken(self) -> None:
@@ -159,7 +159,8 @@ class Crowd:
         return {"closed": closed}
 
     def _some(self, count: int) -> list[Socket]:
-        some = [Socket(self.port, self.path, self.keys[place % len(self.keys)]) for place in range(count)]
+        proofs = [f"Authorization: Bearer {key}" for key in self.keys]
+        some = [Socket(self.port, self.path, proofs[place % len(proofs)]) for place in range(count)]
         for each in some:
             each.shaken()
             each.send(self.subscribe)

@@ -275,6 +275,35 @@ def test_a_change_is_seen_in_another_browser_within_a_second(sign_in: Callable[.
     assert sorted(took)[len(took) // 2] < 1.0, took
 
 
+SLOW_SERVER = """
+(() => {
+  const { fetch } = window;
+  window.askedAt = [];
+  window.fetch = async (address, how) => {
+    if (String(address).startsWith("/board/cards")) {
+      window.askedAt.push(performance.now());
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    return fetch(address, how);
+  };
+})();
+"""
+
+
+def test_a_busy_server_is_asked_less_often_and_nothing_is_missed(olivia: Person):
+    olivia.page.add_init_script(SLOW_SERVER)
+    page = olivia.open()
+    code = olivia.new_task("Weigh the anchors")
+    expect(olivia.card(code)).to_be_visible()
+    for number in range(10):
+        olivia.post(f"/tasks/{code}/edit", title=f"Weigh anchor {number}")
+        page.wait_for_timeout(150)
+    expect(olivia.card(code)).to_contain_text("Weigh anchor 9")
+    times = page.evaluate("window.askedAt")
+    assert len(times) >= 2
+    assert min(later - earlier for earlier, later in zip(times, times[1:], strict=False)) > 950
+
+
 def test_a_message_tells_of_work_that_was_handed_in(olivia: Person, server: Server):
     code = olivia.new_task("Write a limerick")
     olivia.open()
