@@ -44,7 +44,7 @@ def git(place, *arguments):
 class Runners:
     """So many runners, each of an agent of its own; who is killed starts again at once."""
 
-    def __init__(self, product, folder, count):
+    def __init__(self, product, folder, count, key):
         self.product, self.folder, self.kills = product, folder, Counter()
         self.repository, self.trees, self.seen = folder / "repository", folder / "trees", folder / "seen"
         for place in (self.repository, self.seen):
@@ -53,10 +53,12 @@ class Runners:
         git(self.repository, "commit", "-q", "--allow-empty", "-m", "first")
         self.command = folder / "command.py"
         self.command.write_text(COMMAND)
-        self.keys = {
-            f"runner-{n}": product.manage("create_agent", f"runner-{n}", "--scopes", "work").stdout.strip()
-            for n in range(count)
-        }
+        self.keys = {}
+        for slug in (f"runner-{n}" for n in range(count)):
+            product.ask("POST", "/api/v1/agents", key, {"id": slug, "name": slug})
+            status, body = product.ask("POST", f"/api/v1/agents/{slug}/keys", key, {"scopes": ["work"]})
+            assert status == 201, body
+            self.keys[slug] = body["api_key"]
         self.processes = {slug: self.start(slug) for slug in self.keys}
 
     def start(self, slug):
@@ -143,7 +145,7 @@ def nothing_is_done_twice_or_lost(product, folder, *, runners, tasks, harms, pau
     status, body = product.ask("POST", "/api/v1/tasks", admin, [{"title": f"Task {n}"} for n in range(tasks)])
     assert status == 201
     codes = {task["id"] for task in body["tasks"]}
-    crew = Runners(product, folder, runners)
+    crew = Runners(product, folder, runners, admin)
     try:
         waiting = list(harms)
         deadline = time.monotonic() + patience
@@ -194,7 +196,7 @@ def nothing_is_done_twice_or_lost(product, folder, *, runners, tasks, harms, pau
 def test_runners_their_supervisors_and_the_server_are_killed(product_on, tmp_path):
     harms = ["kill_supervisor", "kill_runner", "kill_runners", "crash_server", "kill_supervisor", "kill_runner"]
     kills = nothing_is_done_twice_or_lost(
-        product_on("sqlite"), tmp_path, runners=3, tasks=14, harms=harms, pause=0.6, patience=120
+        product_on("sqlite"), tmp_path, runners=3, tasks=10, harms=harms, pause=0.6, patience=120
     )
     assert kills["runner"] == 3
     assert kills["server"] == 1
