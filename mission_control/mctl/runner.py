@@ -36,6 +36,7 @@ MOST_BYTES = 50_000_000
 MOST_REASON = 4_000
 LONGEST_REST = 300.0  # seconds after failures in a row: what fails at once must not fail the whole queue
 LONGEST_MISS = 3.0
+ELSEWHERE_SECONDS = 10.0  # between two looks when all that the agent may hold is held by another runner
 
 OVER = frozenset({"lease_lost", "cancelled", "paused", "not_found"})  # refusals after which there is nothing to hand in
 EXIT_BLOCK = {69: "dependency", 77: "needs_input", 78: "capability"}  # EX_UNAVAILABLE, EX_NOPERM, EX_CONFIG
@@ -51,10 +52,12 @@ class Runner:
         self.options, self.key = options, key
         self.url = Wire(url, key).url
         self.stopping = threading.Event()  # take nothing more
+        self.told = threading.Event()  # from outside, so what runs has to come to its end
         self.leaving = threading.Event()  # and give back what runs
         self.problem = ""
         self.taken = 0
         self._turn = threading.Lock()
+        self._claiming = threading.Lock()  # one slot after the other, so that no more are taken than were asked for
         self._idle = threading.Condition(self._turn)
         self._busy = 0
         self._workshops: dict[str, Workshop] = {}
@@ -82,6 +85,7 @@ class Runner:
         return 1 if self.problem else 0
 
     def stop(self) -> None:
+        self.told.set()
         self.stopping.set()
 
     def workshop(self, repository: Path | None) -> Workshop:
@@ -97,8 +101,10 @@ class Runner:
             raise Refused(f"This key is that of {own}, not of {self.options.agent}.", code="not_allowed", status=403)
 
     def _finish(self) -> None:
-        """What runs may go on for a while; then it is stopped and given back."""
+        """What runs may go on to its end, or once it was told to stop for a while; then it is stopped and given back."""
         with self._idle:
+            while self._busy and not self.told.is_set():
+                self._idle.wait(0.2)
             if self._busy:
                 warn(f"Stopping: {self._busy} may go on for {self.options.finish:.0f} seconds.")
             self._idle.wait_for(lambda: not self._busy, self.options.finish)
@@ -120,6 +126,8 @@ class Runner:
                 if refused.status in (401, 403):
                     self.problem = refused.sentence
                     self.stop()
+                elif refused.code == "at_capacity":
+                    self._wait_for_room()
             failures = failures + 1 if went_well is False else 0
             misses = misses + 1 if went_well is None else 0
             if failures:
@@ -140,18 +148,33 @@ class Runner:
                 return None
             self._busy += 1
         try:
+            claim = self._claim()
+            return Attempt(self, claim).run() if claim else None
+        finally:
+            with self._idle:
+                self._busy -= 1
+                self._idle.notify_all()
+
+    def _claim(self) -> dict[str, Any] | None:
+        with self._claiming:
+            if self.stopping.is_set():
+                return None
             asked = {"session_key": f"mctl:{uuid.uuid4().hex}", "lease_seconds": self.options.lease_seconds}
             claim = self.wire(patience=60.0).call("POST", "/tasks/claim", asked)
             if not claim.get("task"):
                 return None
             self.taken += 1
             if self.options.tasks and self.taken >= self.options.tasks:
-                self.stop()
-            return Attempt(self, claim).run()
-        finally:
-            with self._idle:
-                self._busy -= 1
-                self._idle.notify_all()
+                self.stopping.set()
+            return claim
+
+    def _wait_for_room(self) -> None:
+        """The agent holds as many as it may: until another slot is done, or for a while where others hold them."""
+        with self._idle:
+            busy = self._busy
+            end = time.monotonic() + (LISTEN_SECONDS if busy else ELSEWHERE_SECONDS)
+            while self._busy >= busy and time.monotonic() < end and not self.stopping.is_set():
+                self._idle.wait(0.5)
 
 
 class Attempt:

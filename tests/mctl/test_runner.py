@@ -321,7 +321,10 @@ def test_waiting_makes_no_calls_but_one_that_stands_still_and_no_command_runs(wo
     time.sleep(3)
     assert product.cpu_seconds - cpu < 0.5
     assert not (tmp_path / "trees").joinpath("x").exists()
-    codes = product.tasks(2, assignee=runner.agent)
+    product.inside(
+        "from agents.models import Agent\nAgent.objects.filter(slug=slug).update(max_concurrent=1)", slug=runner.agent
+    )
+    codes = product.tasks(3, assignee=runner.agent)
     for code in codes:
         ended(product, code, "done", seconds=15)
     tokens = product.inside(
@@ -362,14 +365,15 @@ PROGRAMS = {
 
 
 def test_each_preset_starts_its_program_and_understands_what_it_says(worker, product, tmp_path):
-    codes = {}
+    codes, runners = {}, []
     for name, (wanted, lines) in PROGRAMS.items():
         program = tmp_path / name
         program.write_text(
             PROGRAM_OF.format(python=sys.executable, wanted=wanted, reads=name != "openclaw", lines=lines)
         )
         program.chmod(0o700)
-        runner = worker("", "--preset", name, command=["--more"])
+        runner = worker("", "--preset", name, "--tasks", "1", command=["--more"])
+        runners.append(runner)
         codes[name] = product.tasks(1, assignee=runner.agent, title="Count the feet")[0]
     shell = worker("", "--preset", "shell", command=["test -s CONTEXT.md && echo Three."])
     codes["shell"] = product.tasks(1, assignee=shell.agent, title="Count the feet")[0]
@@ -377,6 +381,7 @@ def test_each_preset_starts_its_program_and_understands_what_it_says(worker, pro
         task = ended(product, code, "done")
         assert (task["completion_summary"], task["tokens_used"]) == ("Three.", 0 if name == "shell" else 7), name
         assert task["actual_cost_micro_usd"] == (500_000 if name == "claude" else 0), name
+    assert [runner.process.wait(10) for runner in runners] == [0] * len(PROGRAMS), "after so many tasks it ends"
 
 
 @pytest.mark.parametrize(
