@@ -6,7 +6,10 @@ const DEPTH = 7; // of the ancestors that are remembered
 let last = null; // what has the focus, and where it stands in each of its ancestors, the nearest first
 let asked = false;
 
-const reachable = (place) => [...place.querySelectorAll(REACHABLE)].filter((one) => one.checkVisibility({ visibilityProperty: true }));
+// Asking whether something can be seen lays out what the page has skipped until then (cards out of sight): it is asked of
+// the few that come into question, and only when the focus is lost.
+const reachable = (place) => [...place.querySelectorAll(REACHABLE)];
+const canBeSeen = (one) => one.checkVisibility({ visibilityProperty: true });
 const here = (node) => (node.isConnected ? node : document.getElementById(node.getAttribute("id") || ""));
 
 document.addEventListener("focusin", ({ target }) => {
@@ -28,8 +31,11 @@ function find() {
   if (same?.checkVisibility() && same.matches(REACHABLE)) return same.focus({ preventScroll: true });
   for (const [place, index] of around) {
     const now = here(place);
-    const inside = now?.checkVisibility() ? reachable(now) : [];
-    if (inside.length) return inside[Math.max(0, Math.min(index, inside.length - 1))].focus({ preventScroll: true });
+    if (!now?.checkVisibility()) continue;
+    const inside = reachable(now);
+    const at = Math.max(0, index);
+    const next = inside.slice(at).find(canBeSeen) ?? inside.slice(0, at).findLast(canBeSeen);
+    if (next) return next.focus({ preventScroll: true });
   }
 }
 
