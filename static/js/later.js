@@ -29,7 +29,24 @@ document.addEventListener("pointerover", async ({ target, pointerType }) => {
   (await import("./hovers.js")).tell(title ?? blocked, source);
 });
 
-let lifting = null; // once loaded it is called at once, so that no key that follows is lost
+let lifting = null; // once loaded it is called at once
+
+/** Loads it. The keys that are pressed meanwhile: none of them is lost. */
+async function loadLifting() {
+  const early = [];
+  const keep = (event) => {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    early.push(event);
+  };
+  document.addEventListener("keydown", keep, true);
+  try {
+    lifting = await import("./lifting.js");
+  } finally {
+    document.removeEventListener("keydown", keep, true);
+  }
+  return early;
+}
 
 document.addEventListener("keydown", async (event) => {
   const card = cardAt(event.target);
@@ -39,9 +56,12 @@ document.addEventListener("keydown", async (event) => {
     (await import("./choosing.js")).choose(card, { upTo: event.shiftKey });
   } else if (event.key === " ") {
     event.preventDefault();
-    lifting ??= await import("./lifting.js");
+    const early = lifting ? [] : await loadLifting();
     lifting.lift(card);
+    early.forEach(lifting.carry);
   }
 });
 
-if (document.querySelector("[data-board]")) setTimeout(() => import("./costs.js"), 600); // after everything that one looks at first
+/** A server that is away just now is asked for it again with the next change. */
+const loadCosts = () => import("./costs.js").catch(() => document.addEventListener("board", loadCosts, { once: true }));
+if (document.querySelector("[data-board]")) setTimeout(loadCosts, 600); // after everything that one looks at first

@@ -22,7 +22,9 @@ export function lift(card) {
   say(`${card.querySelector(".card__title").textContent} taken up, in ${titleOf(card.parentElement)}. Arrows move it, space puts it down, Escape puts it back.`);
 }
 
-function carry(event) {
+/** What a key does with the card that is held. */
+export function carry(event) {
+  if (!held) return;
   if (event.key === "Escape" || event.key === "Tab") back(event);
   else if (event.key === " " || event.key === "Enter") down(event);
   else if (event.key === "ArrowUp" || event.key === "ArrowDown") along(event.key === "ArrowUp" ? -1 : 1);

@@ -309,7 +309,7 @@ def test_a_message_tells_of_work_that_was_handed_in(olivia: Person, server: Serv
     olivia.open()
     lease = server.claim("grace", code)
     server.call("grace", "POST", f"/api/v1/tasks/{code}/complete", {**lease, "review": True})
-    expect(olivia.page.locator(".toast")).to_contain_text("grace handed in")
+    expect(olivia.page.locator(".toast", has_text="grace handed in")).to_be_visible()
     olivia.page.locator(".toast a").click()
     expect(olivia.page.locator(f"#drawer-{code}")).to_be_visible()
 

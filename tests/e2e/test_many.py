@@ -31,7 +31,7 @@ def test_cards_are_selected_and_dealt_with_together_and_each_says_what_became_of
     for code in (codes[0], stuck):
         olivia.card(code).click(modifiers=["Control"])
     bar.get_by_label("Move the selected tasks").select_option("inbox")
-    expect(page.locator(".toast")).to_contain_text("2 tasks changed")
+    expect(page.locator(".toast", has_text="2 tasks changed")).to_be_visible()
     for code in (codes[0], stuck):
         olivia.card(code).click(modifiers=["Control"])
     bar.get_by_label("Move the selected tasks").select_option("done")
@@ -64,10 +64,10 @@ def test_a_card_is_carried_by_the_keyboard_and_the_move_is_taken_back(sign_in: C
     page.keyboard.press("ArrowRight")
     page.keyboard.press(" ")
     expect(voice).to_have_text("Put down in Ready")
-    expect(page.locator(".toast")).to_contain_text("Moved to Ready")
+    expect(page.locator(".toast", has_text="Moved to Ready")).to_be_visible()
     assert server.one("SELECT status FROM tasks_task WHERE code = ?", first) == "ready"
     page.keyboard.press("Control+z")
-    expect(page.locator(".toast")).to_contain_text("Taken back")
+    expect(page.locator(".toast", has_text="Taken back")).to_be_visible()
     expect(olivia.column_of(first)).to_have_attribute("data-cards", "inbox")
     assert olivia.shown()["inbox"] == [first, second]
     assert server.one("SELECT status FROM tasks_task WHERE code = ?", first) == "inbox"

@@ -48,7 +48,7 @@ def test_a_card_that_is_dropped_on_in_progress_is_handed_over(olivia: Person, se
     code = olivia.new_task("Iron the aprons", assignee="ada")
     olivia.open()
     olivia.drag(code, olivia.column("in_progress"))
-    expect(olivia.page.locator(".toast")).to_contain_text("Handed to ada. It moves on when it is claimed")
+    expect(olivia.page.locator(".toast", has_text="Handed to ada. It moves on when it is claimed")).to_be_visible()
     expect(olivia.column_of(code)).to_have_attribute("data-cards", "assigned")
     server.claim("ada", code)
     expect(olivia.column_of(code)).to_have_attribute("data-cards", "in_progress")
