@@ -4,6 +4,7 @@ import { dragging } from "./board.js";
 import { html, patience } from "./wire.js";
 
 const HIDDEN_PACE = 5000; // ms between two fetches of the rail in a tab that nobody looks at: its title counts all the same
+const EASY = 100; // ms that an answer may take before a part is asked for less often: its counters are due within a second
 const due = new Map(); // element → when it may ask again
 
 function names(event) {
@@ -38,7 +39,7 @@ async function refetch(element) {
   element.fetchedAt = Date.now();
   const source = element.dataset.src;
   const answer = await html(source, { quiet: true, status: true });
-  element.patience = patience(Date.now() - element.fetchedAt);
+  element.patience = patience(Date.now() - element.fetchedAt, EASY);
   if (!element.isConnected) return;
   if (answer.status === 404) element.dispatchEvent(new CustomEvent("vanished", { bubbles: true }));
   if (answer.text === null) return;

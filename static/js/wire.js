@@ -54,7 +54,7 @@ const EASY = 30; // ms that an answer takes when the server has little to do
 
 /** How many times as long as usual to wait before asking again, after an answer that took so many ms: who has much to do
     is asked less often, and more is merged. What comes after a pause is asked for at once all the same. */
-export const patience = (took) => Math.min(4, Math.max(1, took / EASY));
+export const patience = (took, easy = EASY) => Math.min(4, Math.max(1, took / easy));
 
 /** The elements of an HTML answer. Nothing in it runs. */
 export function parse(text) {

@@ -124,6 +124,7 @@ def test_axe_finds_nothing_in_what_opens_over_the_board(sign_in: Callable[..., P
         expect(page.locator(name)).to_be_visible()
         assert violations(page) == [], name
         page.keyboard.press("Escape")
+        expect(page.locator(name)).to_be_hidden()  # no key is a command of the page before
     page.locator("#chip-assignee").click()
     assert violations(page) == [], "filter menu"
 
