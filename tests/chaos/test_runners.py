@@ -213,6 +213,12 @@ def test_runners_their_supervisors_and_the_server_are_killed_for_long(product_on
     kinds = ["kill_supervisor", "kill_runner", "kill_runners", "crash_server"]
     harms = [chance.choices(kinds, weights=[4, 3, 2, 1])[0] for _ in range(rounds)]
     kills = nothing_is_done_twice_or_lost(
-        product_on(kind), tmp_path, runners=5, tasks=4, harms=harms, pause=1.5, patience=10 * long_seconds
+        product_on(kind),
+        tmp_path,
+        runners=20,
+        tasks=-(-200 // rounds),
+        harms=harms,
+        pause=1.5,
+        patience=max(300, 10 * long_seconds),
     )
     assert min(kills["runner"], kills["supervisor"], kills["server"]) >= 1
