@@ -2,7 +2,7 @@
 of it (runner.py).
 
 Every line is taken as something a stranger wrote: what is not understood is a plain line, what is out of bounds is not
-there, and nothing raises.
+there, and nothing raises. What is kept of it is printable text without secrets, also where JSON spelled it otherwise.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ MOST_MESSAGE = 500
 MOST_SUMMARY = 20_000
 MOST_TOKENS = 10**12
 MOST_COST = Decimal(1_000_000)  # USD
+MOST_TURNS = 10_000  # whose tokens are counted one by one
 TAIL_LINES = 20
+LEAST_OF_SECRET = 4  # letters of one at the end of an unfinished text that are taken for its beginning
 INPUTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 PARTS = ("input", "cacheRead", "cacheWrite")  # where none of those is: beside them, Gemini counts `input` once more
 
@@ -34,6 +36,14 @@ class Progress:
 
     percent: int | None
     message: str
+
+
+@dataclass
+class _Document:
+    """The lines of one that is not at its end, and how many characters it may still have."""
+
+    lines: list[str]
+    room: int
 
 
 class Output:
@@ -51,19 +61,18 @@ class Output:
         self.error = ""
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._counted: dict[str, tuple[int, int]] = {}
-        self._document: list[str] = []
-        self._room = 0
+        self._documents: dict[str, _Document] = {}
         self._pieces = ""
 
     @property
     def tokens(self) -> int:
         return self.tokens_in + self.tokens_out
 
-    def feed(self, raw: bytes) -> Progress | None:
-        """Read one line; what it says about how far the work is."""
+    def feed(self, raw: bytes, stream: str = "") -> Progress | None:
+        """Read one line of this stream; what it says about how far the work is."""
         line = self._cleaned(raw.decode("utf-8", "replace"))
-        if self._document or line == "{":
-            return self._gather(line)
+        if stream in self._documents or line == "{":
+            return self._gather(line, stream)
         if not line.strip():
             return None
         event = _parsed(line) if line.lstrip().startswith("{") else None
@@ -81,26 +90,31 @@ class Output:
             line = line.replace(secret, "[key]")
         return "".join(char for char in line if char == "\t" or char.isprintable())
 
-    def _gather(self, line: str) -> Progress | None:
+    def end(self) -> None:
+        """Nothing more comes: what began like a document and has no end was plain lines."""
+        for document in self._documents.values():
+            self.tail.extend(line[:MOST_MESSAGE] for line in document.lines if line.strip())
+        self._documents.clear()
+
+    def _gather(self, line: str, stream: str) -> Progress | None:
         """A document printed over many lines: from a line `{` to a line `}`."""
-        if not self._document:
-            self._room = MOST_LINE
-        self._document.append(line)
-        self._room -= len(line)
-        if line != "}" and self._room > 0:
+        document = self._documents.setdefault(stream, _Document([], MOST_LINE))
+        document.lines.append(line)
+        document.room -= len(line) + 1
+        if line != "}" and document.room > 0:
             return None
-        event = _parsed("\n".join(self._document))
-        self.tail.extend(self._document[-TAIL_LINES:] if event is None else ())
-        self._document = []
-        return self._event(event) if event is not None else None
+        event = _parsed("\n".join(document.lines))
+        if event is None:
+            self.end()
+            return None
+        del self._documents[stream]
+        return self._event(event)
 
     # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _event(self, event: dict[str, Any]) -> Progress | None:
         kind = event.get("type")
-        model = event.get("model")
-        if isinstance(model, str):
-            self.model = model[:120]
+        self.model = self._line(event.get("model"))[:120] or self.model
         if kind != "message":
             self._pieces = ""
         if kind == "assistant":
@@ -112,9 +126,9 @@ class Output:
         if kind == "turn.completed":
             self._count(_table(event.get("usage")))
         elif kind == "turn.failed":
-            self.error = _text(_table(event.get("error")).get("message"))[:MOST_MESSAGE] or "It reported an error."
+            self.error = self._text(_table(event.get("error")).get("message"))[:MOST_MESSAGE] or "It reported an error."
         elif kind == "error":  # Codex that connects again, Gemini that warns: the end says whether it was the end
-            self.tail.append(_text(event.get("message"))[:MOST_MESSAGE] or "It reported an error.")
+            self.tail.append(self._text(event.get("message"))[:MOST_MESSAGE] or "It reported an error.")
             return Progress(None, self.tail[-1])
         elif kind == "message" and event.get("role") == "assistant":
             return (
@@ -131,12 +145,13 @@ class Output:
     def _of_claude(self, message: dict[str, Any]) -> Progress | None:
         """A turn of Claude Code. One turn may come in several events, each with the usage of the whole turn."""
         usage = _usage(_table(message.get("usage")))
-        if usage:
-            self._counted[_text(message.get("id")) or str(len(self._counted))] = usage
-            self.tokens_in = sum(given for given, _ in self._counted.values())
-            self.tokens_out = sum(made for _, made in self._counted.values())
-        if isinstance(message.get("model"), str):
-            self.model = message["model"][:120]
+        name = self._line(message.get("id"))[:120] or str(len(self._counted))
+        if usage and (name in self._counted or len(self._counted) < MOST_TURNS):
+            before = self._counted.get(name, (0, 0))
+            self._counted[name] = usage
+            self.tokens_in = max(0, self.tokens_in + usage[0] - before[0])
+            self.tokens_out = max(0, self.tokens_out + usage[1] - before[1])
+        self.model = self._line(message.get("model"))[:120] or self.model
         told = None
         content = message.get("content")
         for piece in content if isinstance(content, list) else []:
@@ -160,13 +175,13 @@ class Output:
         self._count(_table(event.get("usage")) or _table(event.get("stats")))
         cost = _cost(event.get("total_cost_usd"))
         self.cost = cost if cost is not None else self.cost
-        said = _text(event.get("result"))
+        said = self._text(event.get("result"))
         if (
             event.get("is_error") is True
             or event.get("status") == "error"
-            or _text(event.get("subtype"))[:6] == "error_"
+            or self._text(event.get("subtype"))[:6] == "error_"
         ):
-            told = _text(_table(event.get("error")).get("message")) or said or _text(event.get("subtype"))
+            told = self._text(_table(event.get("error")).get("message")) or said or self._text(event.get("subtype"))
             self.error = told[:MOST_MESSAGE] or "It reported an error."
         elif said:
             self.summary = said[:MOST_SUMMARY]
@@ -176,22 +191,22 @@ class Output:
         inner = _table(document.get("result")) or document
         payloads = inner.get("payloads")
         if isinstance(payloads, list):
-            said = "\n\n".join(filter(None, (_text(_table(payload).get("text")) for payload in payloads)))
+            said = "\n\n".join(filter(None, (self._text(_table(payload).get("text")) for payload in payloads)))
             self.summary = said[:MOST_SUMMARY] or self.summary
             if any(_table(payload).get("isError") is True for payload in payloads):
                 self.error = said[:MOST_MESSAGE] or "It reported an error."
             about = _table(_table(inner.get("meta")).get("agentMeta"))
             self._count(_table(about.get("usage")))
-            self.model = _text(about.get("model"))[:120] or self.model
+            self.model = self._line(about.get("model"))[:120] or self.model
         elif "response" in document:
-            self.summary = _text(document["response"])[:MOST_SUMMARY] or self.summary
+            self.summary = self._text(document["response"])[:MOST_SUMMARY] or self.summary
             models = _table(_table(document.get("stats")).get("models"))
             used = [_table(_table(model).get("tokens")) for model in models.values()]
             self.tokens_in = sum(_whole(tokens.get("prompt")) for tokens in used) or self.tokens_in
             self.tokens_out = sum(_whole(tokens.get("candidates")) for tokens in used) or self.tokens_out
         failed = document.get("error")
         if failed:
-            told = _text(_table(failed).get("message")) or _text(failed)
+            told = self._text(_table(failed).get("message")) or self._text(failed)
             self.error = told[:MOST_MESSAGE] or "It reported an error."
 
     def _count(self, usage: dict[str, Any]) -> None:
@@ -202,12 +217,12 @@ class Output:
     def _in_pieces(self, text: Any) -> Progress | None:
         """A message that comes bit by bit: told line by line, kept as a whole."""
         before = self._pieces.count("\n")
-        self._pieces = (self._pieces + _text(text))[:MOST_SUMMARY]
-        whole = self._said(self._pieces)
+        self._pieces = (self._pieces + (text if isinstance(text, str) else ""))[:MOST_SUMMARY]
+        whole = self._said(self._without_beginnings(self._pieces))
         return whole if self._pieces.count("\n") > before or not before else None
 
     def _said(self, text: Any) -> Progress | None:
-        text = _text(text).strip()
+        text = self._text(text).strip()
         if not text:
             return None
         self.summary = text[:MOST_SUMMARY]
@@ -217,10 +232,25 @@ class Output:
                 return Progress(min(100, int(said[1])), (said[2] or "").strip()[:MOST_MESSAGE])
         return Progress(None, text.splitlines()[0][:MOST_MESSAGE])
 
-    @staticmethod
-    def _tool(name: Any) -> Progress | None:
-        name = " ".join(_text(name).split())
+    def _tool(self, name: Any) -> Progress | None:
+        name = self._line(name)
         return Progress(None, f"Runs {name}"[:MOST_MESSAGE]) if name else None
+
+    def _text(self, value: Any) -> str:
+        """A string of an event without what a line may not hold, its lines kept; empty for what is none."""
+        return "\n".join(map(self._cleaned, value.split("\n"))) if isinstance(value, str) else ""
+
+    def _line(self, value: Any) -> str:
+        return " ".join(self._text(value).split())
+
+    def _without_beginnings(self, text: str) -> str:
+        """Text that goes on: a secret may have begun at its end."""
+        for secret in self.secrets:
+            for length in range(len(secret) - 1, LEAST_OF_SECRET - 1, -1):
+                if text.endswith(secret[:length]):
+                    text = f"{text[:-length]}[key]"
+                    break
+        return text
 
 
 def _parsed(text: str) -> dict[str, Any] | None:
@@ -234,10 +264,6 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 def _table(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _whole(value: Any) -> int:

@@ -135,3 +135,57 @@ def test_a_document_over_many_lines_is_read_as_one():
 def test_what_makes_no_sense_counts_nothing_and_raises_nothing(line):
     output, _ = read(line)
     assert (output.tokens, output.cost) == (0, None)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "result", "result": "Do\x00ne \ud800 \x1b[2J\x9bm mc_\u0061bc123.\nTwo.", "model": "a\nb\x00"},
+        {"type": "item.completed", "item": {"type": "agent_message", "text": "\x00Done mc_abc123."}, "model": "a\nb"},
+        {"type": "turn.failed", "error": {"message": "Done\x00 mc_abc123."}, "model": " a b"},
+        {"payloads": [{"text": "Done\ud9ab mc_abc123."}], "meta": {"agentMeta": {"model": "a\nb"}}},
+        {
+            "type": "assistant",
+            "message": {"model": "a\nb", "content": [{"type": "text", "text": "Done mc_abc123.\x00"}]},
+        },
+    ],
+)
+def test_what_json_spells_out_is_as_harmless_as_a_plain_line(event):
+    """The server takes neither NUL nor half a character, and a result that it does not take is lost."""
+    spelled = json.dumps(event).replace("mc_a", "mc_\\u0061")
+    output, said = read(spelled, secrets=["mc_abc123"])
+    kept = output.summary + output.error
+    assert kept.startswith("Done") and "[key]." in kept
+    assert all(character == "\n" or character.isprintable() for character in kept)
+    assert output.model == "a b"
+    assert all(one.message.isprintable() and "mc_" not in one.message for one in said)
+
+
+def test_a_secret_that_comes_in_pieces_is_told_nowhere():
+    pieces = ["the key is mc_ab", "c12", "3, and that is all"]
+    output, said = read(
+        *(json.dumps({"type": "message", "role": "assistant", "delta": True, "content": piece}) for piece in pieces),
+        secrets=["mc_abc123"],
+    )
+    assert {one.message for one in said} == {"the key is [key]", "the key is [key], and that is all"}
+    assert output.summary == "the key is [key], and that is all"
+
+
+def test_a_document_is_read_although_the_other_stream_talks_at_the_same_time():
+    output = Output()
+    for line, stream in [("{", "out"), ("warning: slow", "err"), ('"response": "Answered."', "out"), ("}", "out")]:
+        output.feed(line.encode(), stream)
+    assert (output.summary, list(output.tail)) == ("Answered.", ["warning: slow"])
+
+
+def test_what_only_began_like_a_document_is_not_lost():
+    output, _ = read("int main()", "{", "  return 3;", "", "error: no end")
+    output.end()
+    assert list(output.tail) == ["int main()", "{", "  return 3;", "error: no end"]
+
+
+def test_a_document_of_empty_lines_has_an_end_too(monkeypatch):
+    monkeypatch.setattr("mission_control.mctl.output.MOST_LINE", 100)
+    output, said = read("{", *[""] * 200, "Still there")
+    assert said == [Progress(None, "Still there")]
+    assert list(output.tail) == ["{", "Still there"]
