@@ -23,9 +23,12 @@ from typing import Any
 from .supervisor import end_marked
 
 CONTEXT = "CONTEXT.md"
+BEGAN = "began"  # stands beside a folder and holds its branch, and the commit at which that left the default one
+OURS = "context-is-ours"  # stands beside a folder whose CONTEXT.md the repository does not know
 GIT_SECONDS = 120
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 _MARK = re.compile(r"[0-9a-f]{32}")
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 
 
@@ -36,6 +39,10 @@ class Trouble(Exception):
 def slug(text: str, most: int = 40) -> str:
     """Small letters, digits and single dashes of it."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower())[:most].strip("-")
+
+
+class InUse(Trouble):
+    """Another process works in the folder."""
 
 
 class Workshop:
@@ -49,6 +56,8 @@ class Workshop:
             if found.returncode:
                 raise Trouble(f"{repository} is no git repository.")
             self.repository = Path(found.stdout.strip())
+            if not self.repository.is_dir():  # before 2.31 git gives the option back
+                raise Trouble("The runner needs git 2.31 or newer.")
         name = str(self.repository or "plain")
         self.root = (
             root / f"{slug(Path(name).parent.name) or 'folder'}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
@@ -70,19 +79,28 @@ class Workshop:
             place.prepare(branch, default)
             yield place
 
-    def sweep(self) -> None:
-        """Commit to its branch what attempts left behind that were killed, and take their folders away."""
+    def sweep(self) -> list[str]:
+        """Commit to its branch what attempts left behind that were killed, and take their folders away; what runs in them
+        is ended. A folder that cannot be committed stays, as do plain ones: a sentence for each that is in trouble."""
+        troubles = []
         for beside in sorted(self.root.glob("*.run")):
             code = beside.name[: -len(".run")]
             if not _CODE.fullmatch(code):
                 continue
-            with suppress(Trouble), _locked(beside):
-                place = Place(self, code, self.root / code, beside)
-                place.take_over()
-                with suppress(Trouble):
-                    place.reopen()
-                place._keep()
-                place.leave()
+            try:
+                with _locked(beside):
+                    place = Place(self, code, self.root / code, beside)
+                    place.take_over()
+                    if place.is_git:
+                        with suppress(Trouble):
+                            place.reopen()
+                        place.keep()
+                        place.leave()
+            except InUse:
+                continue
+            except (Trouble, OSError) as trouble:
+                troubles.append(f"{self.root / code} stays as it is: {trouble}")
+        return troubles
 
     def git(
         self, *arguments: str, folder: Path | None = None, may_fail: bool = False
@@ -93,10 +111,14 @@ class Workshop:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Working trees come and go one at a time: git itself locks less than that."""
-        with open(self.root / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """Working trees of a repository come and go one at a time, whoever makes them: git itself locks less than that."""
+        assert self.repository is not None
+        number = os.open(self.repository, os.O_RDONLY)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(number)
 
 
 class Place:
@@ -141,7 +163,7 @@ class Place:
             if self.branch == branch:
                 self.is_resumed = True
             else:
-                self._keep()
+                self.keep()
                 self._discard()
                 known = self._commit(f"refs/heads/{branch}")
                 self.is_resumed = bool(known)
@@ -150,6 +172,7 @@ class Place:
                 self.branch = branch
         fork = self.workshop.git("merge-base", base, f"refs/heads/{branch}", may_fail=True)
         self.start = fork.stdout.strip() or base
+        (self.beside / BEGAN).write_text(f"{branch} {self.start}", encoding="ascii")
 
     def reopen(self) -> None:
         """Take up what stands there. Trouble when it is no whole working tree with a branch."""
@@ -157,7 +180,8 @@ class Place:
             raise Trouble("There is no working tree.")
         own = self._run("rev-parse", "--path-format=absolute", "--git-dir")
         folder = Path(own.stdout.strip() or "/")
-        branch = self._run("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
+        branch, start = self._began()
+        branch = branch or self._run("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
         if (
             own.returncode
             or folder.parent.parent != self.workshop.repository
@@ -168,35 +192,82 @@ class Place:
         (folder / "index.lock").unlink(missing_ok=True)  # of a git that was killed: nobody else is in here
         if self._run("status", "--porcelain").returncode:
             raise Trouble("The working tree is broken.")
-        self.branch = branch
+        self.branch, self.start = branch, start
 
     def tell(self, text: str) -> None:
         """Put CONTEXT.md beside the folder, and into it unless the repository has one of its own there."""
         (self.beside / CONTEXT).write_text(text, encoding="utf-8")
         inside = self.path / CONTEXT
-        if not self.is_git or not self._run("ls-files", "--", CONTEXT).stdout:
+        if not self.is_git or not self._run("ls-tree", self.start, "--", CONTEXT).stdout:
+            (self.beside / OURS).touch()
             with suppress(FileNotFoundError):
                 inside.unlink()
             inside.write_text(text, encoding="utf-8")
 
+    def environment(self) -> dict[str, str]:
+        """For the command, whose own git does not see a CONTEXT.md of ours. What it was told to ignore stays ignored."""
+        if not self.is_git or not (self.beside / OURS).exists():
+            return {}
+        usual = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "git" / "ignore"
+        told = Path(self._run("config", "--path", "--get", "core.excludesFile").stdout.strip() or usual)
+        ignored = b""
+        with suppress(OSError):
+            ignored = told.read_bytes()
+        (self.beside / "ignored").write_bytes(ignored + f"\n/{CONTEXT}\n".encode())
+        count = os.environ.get("GIT_CONFIG_COUNT", "")
+        number = int(count) if count.isdecimal() else 0
+        return {
+            "GIT_CONFIG_COUNT": str(number + 1), f"GIT_CONFIG_KEY_{number}": "core.excludesFile",
+            f"GIT_CONFIG_VALUE_{number}": str(self.beside / "ignored"),
+        }  # fmt: skip
+
     def commit(self, message: str) -> list[str]:
-        """Commit all that is there to the branch, CONTEXT.md of ours left out; its commits since the start, oldest first."""
+        """Commit all that is there to the branch, CONTEXT.md of ours left out; its commits since the start, oldest first.
+
+        Trouble, with what could be committed in place, when there is more that would go with the folder.
+        """
         if not self.is_git or not self.branch:
             return []
-        ours = [] if self._run("ls-files", "--", CONTEXT).stdout else [f":(exclude,top){CONTEXT}"]
-        self._must("add", "--all", "--", ".", *ours)
+        self._must("add", "--all", "--", ".")
+        if (self.beside / OURS).exists():
+            self._must("rm", "--cached", "--quiet", "--ignore-unmatch", "--", CONTEXT)
         if self._run("diff", "--cached", "--quiet").returncode:
             self._must("commit", "--quiet", "--no-verify", "-m", message)
+        self._bring_home()
+        self._look_for_repositories()
         if not self.start:
             return []
         return self._must("rev-list", "--reverse", f"{self.start}..HEAD").stdout.split()[-100:]
+
+    def _bring_home(self) -> None:
+        """A command may have gone to another branch, or to none: our branch takes up what it made there. Where that is no
+        continuation of it, a new branch beside ours does, and is ours from now on."""
+        ours, head = f"refs/heads/{self.branch}", self._commit("HEAD", self.path)
+        if not head or self._run("symbolic-ref", "--quiet", "HEAD").stdout.strip() == ours:
+            return
+        tip = self._commit(ours)
+        if tip not in ("", self.start) and self._run("merge-base", "--is-ancestor", tip, head).returncode:
+            self.branch = f"{self.branch[:150]}-{head[:12]}"
+            ours, tip = f"refs/heads/{self.branch}", ""
+        self._must("update-ref", ours, head, *([tip] if tip else []))
+        self._must("symbolic-ref", "HEAD", ours)
+
+    def _look_for_repositories(self) -> None:
+        """A repository inside of ours is committed as a mere number: what is in it would go with the folder."""
+        added = self._must(
+            "diff", "--raw", "-z", "--no-renames", "--diff-filter=AT", self.start or "HEAD", "HEAD"
+        ).stdout
+        words = added.split("\0")
+        for about, name in zip(words[::2], words[1::2]):
+            if about.split(" ")[1:2] == ["160000"] and (self.path / name / ".git").is_dir():
+                raise Trouble(f"{name} is a git repository of its own, whose commits no branch of ours can hold.")
 
     def new_files(self) -> list[str]:
         """Paths of files that the work added, in order."""
         if self.is_git:
             told = self._must("diff", "--name-only", "-z", "--no-renames", "--diff-filter=A", self.start, "HEAD").stdout
             return sorted(filter(None, told.split("\0")))
-        found = (str(path.relative_to(self.path)) for path in self.path.rglob("*"))
+        found = (str(path.relative_to(self.path)) for path in self.path.rglob("*") if not path.is_dir())
         return sorted(name for name in found if name != CONTEXT)
 
     def read(self, name: str, most: int) -> bytes | None:
@@ -224,20 +295,30 @@ class Place:
             shutil.rmtree(self.path, ignore_errors=True)
         shutil.rmtree(self.beside, ignore_errors=True)
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
         """Commit what an attempt that was killed made, where there is something whole."""
-        with suppress(Trouble):
-            self.commit(f"{self.beside.stem}: left behind by an attempt that was killed")
+        self.commit(f"{self.beside.stem}: left behind by an attempt that was killed")
 
     def _discard(self) -> None:
         """Whatever stands there, half made or whole."""
+        for name in (BEGAN, OURS):
+            (self.beside / name).unlink(missing_ok=True)
         self.workshop.git("worktree", "remove", "--force", "--force", "--", str(self.path), may_fail=True)
         shutil.rmtree(self.path, ignore_errors=True)
         self.workshop.git("worktree", "unlock", "--", str(self.path), may_fail=True)
         self.workshop.git("worktree", "prune", may_fail=True)
 
-    def _commit(self, name: str) -> str:
-        return self.workshop.git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", may_fail=True).stdout.strip()
+    def _commit(self, name: str, folder: Path | None = None) -> str:
+        asked = ("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+        return self.workshop.git(*asked, folder=folder, may_fail=True).stdout.strip()
+
+    def _began(self) -> tuple[str, str]:
+        """What `prepare` wrote down, wherever a command went from there; empty where it did not come so far."""
+        with suppress(OSError):
+            branch, _, start = (self.beside / BEGAN).read_text(encoding="ascii", errors="replace").partition(" ")
+            if _BRANCH.fullmatch(branch) and _COMMIT.fullmatch(start):
+                return branch, start
+        return "", ""
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.workshop.git(*arguments, folder=self.path, may_fail=True)
@@ -259,7 +340,7 @@ def _locked(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Trouble("Another attempt at this task still runs on this machine.") from None
+                raise InUse("Another attempt at this task still runs on this machine.") from None
             if _is_still(number, folder):
                 yield
                 return
