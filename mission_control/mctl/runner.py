@@ -41,6 +41,22 @@ ELSEWHERE_SECONDS = 10.0  # between two looks when all that the agent may hold i
 OVER = frozenset({"lease_lost", "cancelled", "paused", "not_found"})  # refusals after which there is nothing to hand in
 EXIT_BLOCK = {69: "dependency", 77: "needs_input", 78: "capability"}  # EX_UNAVAILABLE, EX_NOPERM, EX_CONFIG
 EXIT_RELEASE = 75  # EX_TEMPFAIL
+LESS = {
+    "complete": "fail",
+    "block": "fail",
+    "fail": "release",
+    "release": "release",
+}  # what may be said when one is refused
+# What would lead the command's git out of its folder.
+STRAY = {
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+}
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 
@@ -68,15 +84,18 @@ class Runner:
     def run(self) -> int:
         """Work until it is stopped. 0: in order; 1: the server refused for good."""
         self._check_agent()
-        for folder in self.options.repositories.values():
-            self.workshop(folder).sweep()
+        folders: dict[str, Path | None] = {"": None, **self.options.repositories}
+        for folder in folders.values():
+            for trouble in self.workshop(folder).sweep():
+                warn(trouble)
         slots = [
             threading.Thread(target=self._slot, name=f"slot-{n}", daemon=True) for n in range(self.options.parallel)
         ]
         for slot in slots:
             slot.start()
         warn(f"{self.options.agent} waits for work at {self.url}, {len(slots)} at once.")
-        while not self.stopping.wait(0.2):
+        while not self.stopping.is_set():  # not `wait`: it holds a lock that the signal handler needs to set it
+            time.sleep(0.2)
             if not any(slot.is_alive() for slot in slots):
                 break
         self._finish()
@@ -115,19 +134,26 @@ class Runner:
 
     def _slot(self) -> None:
         failures = misses = 0
+        told = ""
         while not self.stopping.is_set():
             try:
                 if not self._is_work_there():
-                    misses = 0
+                    misses, told = 0, ""
                     continue
-                went_well = self._take()
+                went_well, told = self._take(), ""
             except Refused as refused:
                 went_well = None
-                if refused.status in (401, 403):
+                if refused.status in (400, 401, 403):
                     self.problem = refused.sentence
                     self.stop()
                 elif refused.code == "at_capacity":
                     self._wait_for_room()
+                elif refused.sentence != told:
+                    told = refused.sentence
+                    warn(f"Trying again: {told}")
+            except Exception as wrong:  # a defect of ours costs one attempt, and no slot
+                went_well = False
+                warn(f"Something went wrong in the runner: {wrong!r}")
             failures = failures + 1 if went_well is False else 0
             misses = misses + 1 if went_well is None else 0
             if failures:
@@ -195,6 +221,7 @@ class Attempt:
         self._supervised: Supervised | None = None
         self._over = threading.Event()
         self._lock = threading.Lock()
+        self._words = threading.Lock()  # of its own, so that a flood of them delays no stop
         self._news: Progress | None = None
         self._sent: tuple[Any, ...] = ()
 
@@ -202,8 +229,8 @@ class Attempt:
         """From the claim to the end; False when this machine had trouble, so that it may rest before the next one."""
         warn(f"{self.code} taken, attempt {self.epoch}.")
         pulse = threading.Thread(target=self._pulse, name=f"pulse-{self.code}", daemon=True)
-        pulse.start()
         try:
+            pulse.start()
             with self._place() as place:
                 return self._run_in(place)
         except (Trouble, OSError) as trouble:
@@ -212,6 +239,9 @@ class Attempt:
         except Refused as refused:
             self._report("release", {"reason": f"The briefing did not come: {refused.sentence}"[:MOST_REASON]})
             return False
+        except Exception:
+            self._report("release", {"reason": "Something went wrong in the runner.", **self._spent()})
+            raise
         finally:
             self._over.set()
 
@@ -221,10 +251,10 @@ class Attempt:
         repository = folders.get(venture, folders.get("")) if SLUG.fullmatch(venture) else folders.get("")
         quoted = self.briefing["quoted"]
         branch = str(quoted.get("branch") or "")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", branch):
+        default = str(quoted.get("default_branch") or "main")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", branch) or branch == default:
             named = "-".join(filter(None, (slug(self.options.agent), slug(str(quoted["title"])), self.code)))
             branch = f"agent/{named}"
-        default = str(quoted.get("default_branch") or "main")
         return self.runner.workshop(repository).place(self.code, branch, default)
 
     def _run_in(self, place: Place) -> bool:
@@ -234,8 +264,16 @@ class Attempt:
         (place.beside / "briefing.json").write_text(json.dumps(self.briefing), encoding="utf-8")
         with open(place.beside / CONTEXT, "rb") as text:
             code = self._command(place, text)
-        went_well = self._end(place, code)
-        place.leave()  # not after trouble: what could not be committed stays for the next attempt
+        try:
+            commits = place.commit(f"{self.code}: attempt {self.epoch} by {self.options.agent}")
+        except (Trouble, OSError) as trouble:  # what could not be committed stays for the next attempt
+            warn(f"{self.code} stays in {place.path}: {trouble}")
+            if self.stopped not in OVER:
+                reason = f"What was made is not whole on its branch: {trouble}"[:MOST_REASON]
+                self._report("fail", {"error": reason, **self._spent()})
+            return False
+        went_well = self._end(place, code, commits)
+        place.leave()
         return went_well
 
     # ── while it runs ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -251,7 +289,7 @@ class Attempt:
             if self.stopped:
                 supervised.stop()
         readers = [
-            threading.Thread(target=self._read, args=(pipe,), daemon=True)
+            threading.Thread(target=self._read, args=(supervised, pipe), daemon=True)
             for pipe in (supervised.process.stdout, supervised.process.stderr)
         ]
         for reader in readers:
@@ -266,11 +304,11 @@ class Attempt:
                 supervised.process.wait(0.1)
         if supervised.process.returncode < 0:
             end_marked(place.mark)
-        for reader in readers:
-            reader.join(5)
         with self._lock:
             self._supervised = None
-        return supervised.close()
+        code = supervised.close(readers)
+        self.output.end()
+        return code
 
     def _argv(self, place: Place) -> list[str]:
         if self.options.preset not in PRESETS:
@@ -288,7 +326,11 @@ class Attempt:
 
     def _environment(self, place: Place) -> dict[str, str]:
         """That of the runner without what is secret, and where things are."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("MISSION_CONTROL_")}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("MISSION_CONTROL_") and name not in STRAY
+        }
         told = {
             "MISSION_CONTROL_URL": self.runner.url,
             "MISSION_CONTROL_AGENT": self.options.agent,
@@ -306,13 +348,13 @@ class Attempt:
                 MISSION_CONTROL_KEY=self.runner.key, MISSION_CONTROL_LEASE_EPOCH=str(self.epoch),
                 MISSION_CONTROL_LEASE_TOKEN=self.lease.token,
             )  # fmt: skip
-        return {**kept, **told}
+        return {**kept, **told, **place.environment()}
 
-    def _read(self, pipe: IO[bytes]) -> None:
+    def _read(self, supervised: Supervised, pipe: IO[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError):
-            for line in iter(lambda: pipe.readline(MOST_LINE), b""):
-                with self._lock:
-                    said = self.output.feed(line)
+            for line in supervised.lines(pipe, MOST_LINE):
+                with self._words:
+                    said = self.output.feed(line, str(pipe.fileno()))
                     if said:
                         before = self._news or Progress(None, "")
                         percent = before.percent if said.percent is None else said.percent
@@ -325,9 +367,11 @@ class Attempt:
             self._stop("tokens")
         if self.runner.leaving.is_set():
             self._stop("leaving")
+        if time.monotonic() > self.lease_until:  # whatever keeps the pulse from saying so
+            self._stop("lease_lost")
 
     def _tell_progress(self) -> None:
-        with self._lock:
+        with self._words:
             news, spent = self._news, self._spent()
             self._news = None
         told: dict[str, Any] = dict(spent)
@@ -369,8 +413,8 @@ class Attempt:
             except Refused as refused:
                 if refused.code in OVER or refused.status == 401:
                     self._stop(refused.code if refused.code in OVER else "lease_lost")
-                elif time.monotonic() > self.lease_until:
-                    self._stop("lease_lost")
+            except (KeyError, TypeError, ValueError):
+                continue  # no answer of ours: something between here and the server
 
     def _stop(self, why: str) -> None:
         with self._lock:
@@ -384,10 +428,9 @@ class Attempt:
 
     # ── at the end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _end(self, place: Place, code: int) -> bool:
-        """Keep what was made, and say how it came out."""
+    def _end(self, place: Place, code: int, commits: list[str]) -> bool:
+        """Say how it came out."""
         why, out = self.stopped, self.output
-        commits = place.commit(f"{self.code}: attempt {self.epoch} by {self.options.agent}")
         said = "\n".join(out.tail)[-MOST_REASON:]
         if why in OVER:
             warn(f"{self.code} {why}: the command was stopped.")
@@ -450,3 +493,10 @@ class Attempt:
             warn(f"{self.code} {verb}.")
         except Refused as refused:
             warn(f"{self.code} {verb} was refused: {refused.sentence}")
+            if refused.status in (400, 409, 413, 422) and refused.code not in OVER and body:
+                self._say_less(LESS[verb], refused)
+
+    def _say_less(self, verb: str, refused: Refused) -> None:
+        """A result that the server does not take ends the attempt all the same, and leaves no lease behind."""
+        sentence = f"The result was not taken: {refused.sentence} {' '.join(refused.works)}".strip()[:MOST_REASON]
+        self._report(verb, {"error": sentence} if verb == "fail" else {})

@@ -13,14 +13,18 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import re
+import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 MARK = "MISSION_CONTROL_RUN"  # the variable that holds it
+LOOKS = 3  # in a row that find nothing: a process that is just becoming another program has no environment
 
 
 def supervise() -> None:
@@ -96,10 +100,12 @@ def supervise() -> None:
     while linux and time.monotonic() < give_up:
         try:
             with open(f"/proc/self/task/{me}/children") as listed:
-                for pid in listed.read().split():
-                    os.kill(int(pid), signal.SIGKILL)
+                children = listed.read().split()
         except OSError:
-            pass
+            children = []
+        for pid in children:
+            with contextlib.suppress(OSError):  # one of another user does not protect the others
+                os.kill(int(pid), signal.SIGKILL)
         try:
             if os.waitpid(-1, os.WNOHANG) == (0, 0):
                 time.sleep(0.01)
@@ -108,17 +114,23 @@ def supervise() -> None:
     os._exit(code)
 
 
+SOURCE = (
+    f"{inspect.getsource(supervise)}\nsupervise()"  # read now: the file may be replaced by a newer one while it runs
+)
+
+
 class Supervised:
     """One command that runs. `process` is the one between, its `stdout` and `stderr` are those of the command."""
 
     def __init__(
         self, command: list[str], *, folder: str, environment: dict[str, str], stdin: IO[Any], grace: float
     ) -> None:
+        self._is_closing = threading.Event()
         kept, self._lifeline = os.pipe()
         try:
             self.process = subprocess.Popen(
                 [
-                    sys.executable, "-I", "-S", "-c", f"{inspect.getsource(supervise)}\nsupervise()",
+                    sys.executable, "-I", "-S", "-c", SOURCE,
                     str(kept), str(grace), *command,
                 ],
                 cwd=folder, env=environment, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -135,9 +147,38 @@ class Supervised:
         with contextlib.suppress(OSError):  # it has ended by itself
             os.write(self._lifeline, b"t")
 
-    def close(self) -> int:
-        """Wait for the end and let go; the exit code."""
+    def lines(self, pipe: IO[bytes], most: int) -> Iterator[bytes]:
+        """What comes out of it line by line, in pieces of so many bytes where there are no lines; also what is overwritten with a carriage return.
+
+        It ends with the command: a process elsewhere may hold the pipe open for ever.
+        """
+        number, kept = pipe.fileno(), b""
+        looking = select.poll()
+        looking.register(number, select.POLLIN)
+        while not self._is_closing.is_set():
+            if not looking.poll(100):
+                if self.process.returncode is not None:
+                    break
+                continue
+            piece = os.read(number, 65_536)
+            if not piece:
+                break
+            *whole, kept = re.split(rb"[\r\n]+", kept + piece)
+            yield from whole
+            while len(kept) >= most:
+                yield kept[:most]
+                kept = kept[most:]
+        if kept:
+            yield kept
+
+    def close(self, readers: Iterable[threading.Thread] = ()) -> int:
+        """Wait for the end, let those who read `lines` come to theirs, and let go; the exit code."""
         code = self.process.wait()
+        for reader in readers:
+            reader.join(5)
+        self._is_closing.set()
+        for reader in readers:
+            reader.join()
         os.close(self._lifeline)
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe:
@@ -148,20 +189,26 @@ class Supervised:
 def end_marked(mark: str, seconds: float = 5.0) -> None:
     """Kill all that runs under this mark, until nothing does or the time is up. A process that took over the number of
     one that has ended is safe: what is looked at is what is killed."""
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        found = list(_marked(mark))
-        if not found:
-            return
-        for number in found:
+    give_up, looks = time.monotonic() + seconds, 0
+    while looks < LOOKS and time.monotonic() < give_up:
+        looks += 1
+        for number in _marked(mark):
+            looks = 0
             with contextlib.suppress(OSError):
-                held = os.pidfd_open(number)
-                try:
-                    if _has(number, mark):
-                        signal.pidfd_send_signal(held, signal.SIGKILL)
-                finally:
-                    os.close(held)
+                _kill_marked(number, mark)
         time.sleep(0.01)
+
+
+def _kill_marked(number: int, mark: str) -> None:
+    if not hasattr(os, "pidfd_open"):  # some builds of Python lack it
+        os.kill(number, signal.SIGKILL)
+        return
+    held = os.pidfd_open(number)
+    try:
+        if _has(number, mark):
+            signal.pidfd_send_signal(held, signal.SIGKILL)
+    finally:
+        os.close(held)
 
 
 def _marked(mark: str) -> Iterator[int]:

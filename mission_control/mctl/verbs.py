@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -82,5 +83,6 @@ def on_task(parser: argparse.ArgumentParser) -> None:
 
 
 def warn(text: str) -> None:
-    """One line, whatever it is made of."""
-    print(show.line(text), file=sys.stderr)
+    """One line, whatever it is made of. Where nobody reads it or the disk is full, it is not said."""
+    with contextlib.suppress(OSError):
+        print(show.line(text), file=sys.stderr, flush=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +86,8 @@ def options_of(given: argparse.Namespace, command: Sequence[str]) -> Options:
     program = PRESETS[given.preset][0] if given.preset else command[0]
     if not shutil.which(program):
         raise ValueError(f"There is no command {program} here.")
-    if given.parallel < 1 or given.minutes < 0 or given.tokens < 0 or given.tasks < 0 or given.grace < 0:
+    numbers = (given.minutes, given.tokens, given.tasks, given.grace, given.finish, given.lease)
+    if given.parallel < 1 or not all(0 <= number < math.inf for number in numbers):
         raise ValueError("Numbers are positive.")
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Options(
@@ -113,6 +116,8 @@ def work(call: Call) -> int:
     """Run until SIGTERM or SIGINT. 0: in order; 1: the server refused for good."""
     if not call.url:
         raise Usage("Where is the server? Say `mctl login URL`, or set MISSION_CONTROL_URL.")
+    if sys.platform == "win32":
+        raise Usage("The runner needs Linux, macOS or WSL.")
     from .runner import Runner  # what it takes to run a command is loaded when one is run
     from .worktree import Trouble
 
