@@ -45,6 +45,9 @@ def _run(given: argparse.Namespace) -> int:
     except (Usage, keeping.Unusable) as wrong:
         warn(f"mctl {given.verb}: {wrong}")
         return 2
+    except UnicodeEncodeError:  # bytes of an argument or a file's name that are no characters
+        warn(f"mctl {given.verb}: What was given is no text in UTF-8.")
+        return 2
     except Refused as refused:
         if given.json:
             body = {"error": refused.sentence, "code": refused.code, "details": [], **refused.body}

@@ -70,7 +70,7 @@ def forget_lease(url: str, task: str) -> None:
         path = _lease_file(place)
         kept = _read(path)
         if (kept.get("url"), kept.get("task")) == (url, task):
-            path.unlink()
+            path.unlink(missing_ok=True)  # another call may have been faster
 
 
 def _lease_file(folder: Path) -> Path:
@@ -88,16 +88,25 @@ def _read(path: Path) -> dict[str, Any]:
             if mode & 0o077 and sys.platform != "win32":
                 raise Unusable(f"{path} can be read by others. Say: chmod 600 {path}")
             kept = json.load(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except ValueError:
+    except OSError as wrong:
+        raise Unusable(f"{path} cannot be read: {wrong.strerror}.") from None
+    except (ValueError, RecursionError):
         raise Unusable(f"{path} is not what mctl wrote. Remove it and log in again.") from None
     return kept if isinstance(kept, dict) else {}
 
 
 def _write(path: Path, kept: dict[str, Any]) -> None:
     """All of it or nothing, for the owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _put(path, kept)
+    except OSError as wrong:
+        raise Unusable(f"{path} cannot be written: {wrong.strerror}.") from None
+
+
+def _put(path: Path, kept: dict[str, Any]) -> None:
     number, name = tempfile.mkstemp(dir=path.parent)  # 0600 from the beginning
     try:
         with open(number, "w", encoding="utf-8") as file:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 LONGEST_PAUSE = 8.0  # seconds between two tries, unless the server asks for more
+MOST_EVENT = 10_000_000  # bytes
 LOST = (OSError, http.client.HTTPException)
 HOPELESS = ValueError  # of what is lost: a certificate that is not to be trusted, the next try would meet it again
 NOTHING_DONE = (429, 503)  # the server, or a proxy that had none, turned it away
@@ -35,7 +36,7 @@ class Refused(Exception):
 
     @property
     def works(self) -> list[str]:
-        lines = [f"{one.get('field')}: {one.get('message')}" for one in self.body.get("details") or []]
+        lines = [f"{one.get('field')}: {one.get('message')}" for one in _tables(self.body.get("details"))]
         return lines if lines != [self.sentence] else []
 
 
@@ -66,7 +67,7 @@ class Wire:
             return content.decode("utf-8", "replace")
         try:
             return json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._refused(status, b"") from None
 
     def fetch(
@@ -117,7 +118,7 @@ class Wire:
             except LOST as lost:
                 if isinstance(lost, HOPELESS):
                     raise self._unreachable(lost) from lost
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise self._refused(200, b"") from None
             yield None
             failures = 0 if since != known else failures + 1
@@ -134,7 +135,7 @@ class Wire:
             if answer.status != 200 or "event-stream" not in answer.headers.get("Content-Type", ""):
                 raise self._refused(answer.status, b"" if answer.status == 200 else answer.read())
             said: dict[str, str] = {}
-            for raw in answer:
+            for raw in iter(lambda: answer.readline(MOST_EVENT), b""):
                 line = raw.decode("utf-8", "replace").rstrip("\r\n")
                 if line.startswith(": head "):
                     first, since = since is None, int(line[7:]) if since is None else since
@@ -192,7 +193,7 @@ class Wire:
     def _refused(self, status: int, content: bytes) -> Refused:
         try:
             body = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if isinstance(body, dict) and isinstance(body.get("error"), str):
             return Refused(body["error"], code=str(body.get("code") or status), status=status, body=body)
@@ -203,6 +204,10 @@ class Wire:
 def part(text: str) -> str:
     """A piece of a path, whatever it holds."""
     return quote(text, safe="")
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _seconds(header: str) -> float:

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from mission_control.mctl import wire
 from mission_control.mctl.client import MissionControl
 from mission_control.mctl.wire import Refused, Wire
 
@@ -113,3 +114,21 @@ def test_patience_has_an_end(scripted):
 def test_what_is_no_address_is_refused_before_anything_is_sent(url):
     with pytest.raises(ValueError, match="."):
         Wire(url)
+
+
+def test_an_event_without_an_end_is_none_of_ours(scripted, monkeypatch):
+    monkeypatch.setattr(wire, "MOST_EVENT", 100)
+    scripted.answers = [(200, "text/event-stream", b"id: 1\ndata: " + b"0" * 200 + b"\n\n")]
+    with pytest.raises(Refused, match="Is the address right"):
+        next(MissionControl(scripted.url).watch())
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"error": "No.", "code": "invalid", "details": ["odd", 3]}'])
+def test_a_refusal_of_a_strange_form_is_still_a_refusal(scripted, content):
+    scripted.answers = [(400, "application/json", content)]
+    with pytest.raises(Refused) as refused:
+        Wire(scripted.url).call("GET", "/fleet/freeze")
+    assert refused.value.works == []
+    scripted.answers = [(200, "application/json", b"[" * 100_000)]
+    with pytest.raises(Refused, match="Is the address right"):
+        Wire(scripted.url).call("GET", "/fleet/freeze")
