@@ -86,9 +86,10 @@ class Output:
 
     def _cleaned(self, line: str) -> str:
         line = _ESCAPES.sub("", line[:MOST_LINE].rstrip("\r\n"))
-        for secret in self.secrets:
+        line = "".join(char for char in line if char == "\t" or char.isprintable())
+        for secret in self.secrets:  # at the end: what was taken out may have stood in the middle of one
             line = line.replace(secret, "[key]")
-        return "".join(char for char in line if char == "\t" or char.isprintable())
+        return line
 
     def end(self) -> None:
         """Nothing more comes: what began like a document and has no end was plain lines."""

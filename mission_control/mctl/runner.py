@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import subprocess
 import threading
 import time
 import uuid
@@ -41,22 +42,12 @@ ELSEWHERE_SECONDS = 10.0  # between two looks when all that the agent may hold i
 OVER = frozenset({"lease_lost", "cancelled", "paused", "not_found"})  # refusals after which there is nothing to hand in
 EXIT_BLOCK = {69: "dependency", 77: "needs_input", 78: "capability"}  # EX_UNAVAILABLE, EX_NOPERM, EX_CONFIG
 EXIT_RELEASE = 75  # EX_TEMPFAIL
-LESS = {
-    "complete": "fail",
-    "block": "fail",
-    "fail": "release",
-    "release": "release",
-}  # what may be said when one is refused
+# What may be said when a report is refused.
+LESS = {"complete": "fail", "block": "fail", "fail": "release", "release": "release"}
 # What would lead the command's git out of its folder.
-STRAY = {
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-}
+STRAY = frozenset({
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_PREFIX",
+})  # fmt: skip
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 
@@ -218,6 +209,7 @@ class Attempt:
         self.started = time.monotonic()
         self.lease_until = self.started + float(claim["lease_expires_in"])
         self.stopped = ""  # why the command has to end; the first reason counts
+        self.is_handed_in = False
         self._supervised: Supervised | None = None
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -258,6 +250,8 @@ class Attempt:
         return self.runner.workshop(repository).place(self.code, branch, default)
 
     def _run_in(self, place: Place) -> bool:
+        if place.aside:
+            warn(f"{self.code} had a folder that is no working tree any more. It is {place.aside} now.")
         path = f"/tasks/{self.code}/briefing"
         told = self.runner.wire().call("GET", path, query={"format": "text"}, headers={"Accept": "text/markdown"})
         place.tell(str(told))
@@ -273,7 +267,10 @@ class Attempt:
                 self._report("fail", {"error": reason, **self._spent()})
             return False
         went_well = self._end(place, code, commits)
-        place.leave()
+        if place.is_git or self.is_handed_in or not place.new_files():
+            place.leave()
+        else:  # no branch holds it
+            warn(f"{self.code} leaves what it made in {place.path}.")
         return went_well
 
     # ── while it runs ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -288,27 +285,33 @@ class Attempt:
             self._supervised = supervised
             if self.stopped:
                 supervised.stop()
-        readers = [
-            threading.Thread(target=self._read, args=(supervised, pipe), daemon=True)
-            for pipe in (supervised.process.stdout, supervised.process.stderr)
-        ]
-        for reader in readers:
-            reader.start()
+        readers: list[threading.Thread] = []
+        try:
+            for pipe in (supervised.process.stdout, supervised.process.stderr):
+                reader = threading.Thread(target=self._read, args=(supervised, pipe), daemon=True)
+                reader.start()
+                readers.append(reader)
+            self._watch(supervised)
+            if supervised.process.returncode < 0:
+                end_marked(place.mark)
+        finally:
+            supervised.stop()  # it has ended, but for a defect of ours
+            with self._lock:
+                self._supervised = None
+            code = supervised.close(readers)
+        self.output.end()
+        return code
+
+    def _watch(self, supervised: Supervised) -> None:
+        """Until it has ended."""
         next_report = time.monotonic() + 0.5
         while supervised.process.poll() is None:
             self._look_at_limits()
             if time.monotonic() >= next_report:
                 self._tell_progress()
                 next_report = time.monotonic() + REPORT_SECONDS
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 supervised.process.wait(0.1)
-        if supervised.process.returncode < 0:
-            end_marked(place.mark)
-        with self._lock:
-            self._supervised = None
-        code = supervised.close(readers)
-        self.output.end()
-        return code
 
     def _argv(self, place: Place) -> list[str]:
         if self.options.preset not in PRESETS:
@@ -413,7 +416,7 @@ class Attempt:
             except Refused as refused:
                 if refused.code in OVER or refused.status == 401:
                     self._stop(refused.code if refused.code in OVER else "lease_lost")
-            except (KeyError, TypeError, ValueError):
+            except (AttributeError, KeyError, TypeError, ValueError):
                 continue  # no answer of ours: something between here and the server
 
     def _stop(self, why: str) -> None:
@@ -473,7 +476,7 @@ class Attempt:
         done: dict[str, Any] = {"summary": summary.strip(), **self._spent()}
         if commits:
             done.update(branch=place.branch, commits=commits)
-        self._report("complete", done)
+        self.is_handed_in = self._report("complete", done)
 
     def _upload(self, name: str, content: bytes) -> bool:
         """One file as a deliverable; whether it was taken. A refused one does not stop the work."""
@@ -487,14 +490,17 @@ class Attempt:
             return False
         return True
 
-    def _report(self, verb: str, body: dict[str, Any]) -> None:
+    def _report(self, verb: str, body: dict[str, Any]) -> bool:
+        """Say how it ended; whether that was taken."""
         try:
             self._call(self.runner.wire(), verb, body)
-            warn(f"{self.code} {verb}.")
         except Refused as refused:
             warn(f"{self.code} {verb} was refused: {refused.sentence}")
             if refused.status in (400, 409, 413, 422) and refused.code not in OVER and body:
                 self._say_less(LESS[verb], refused)
+            return False
+        warn(f"{self.code} {verb}.")
+        return True
 
     def _say_less(self, verb: str, refused: Refused) -> None:
         """A result that the server does not take ends the attempt all the same, and leaves no lease behind."""

@@ -114,9 +114,8 @@ def supervise() -> None:
     os._exit(code)
 
 
-SOURCE = (
-    f"{inspect.getsource(supervise)}\nsupervise()"  # read now: the file may be replaced by a newer one while it runs
-)
+# Read now: the file may be replaced by a newer one while the runner works.
+SOURCE = f"{inspect.getsource(supervise)}\nsupervise()"
 
 
 class Supervised:
@@ -129,10 +128,7 @@ class Supervised:
         kept, self._lifeline = os.pipe()
         try:
             self.process = subprocess.Popen(
-                [
-                    sys.executable, "-I", "-S", "-c", SOURCE,
-                    str(kept), str(grace), *command,
-                ],
+                [sys.executable, "-I", "-S", "-c", SOURCE, str(kept), str(grace), *command],
                 cwd=folder, env=environment, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 pass_fds=(kept,), start_new_session=True,
             )  # fmt: skip
@@ -148,9 +144,8 @@ class Supervised:
             os.write(self._lifeline, b"t")
 
     def lines(self, pipe: IO[bytes], most: int) -> Iterator[bytes]:
-        """What comes out of it line by line, in pieces of so many bytes where there are no lines; also what is overwritten with a carriage return.
-
-        It ends with the command: a process elsewhere may hold the pipe open for ever.
+        """What comes out of it line by line, in pieces of so many bytes where there are no lines. A carriage return ends
+        a line too. It ends with the command: a process elsewhere may hold the pipe open for ever.
         """
         number, kept = pipe.fileno(), b""
         looking = select.poll()

@@ -45,6 +45,10 @@ class InUse(Trouble):
     """Another process works in the folder."""
 
 
+class Broken(Trouble):
+    """A command may have worked in the folder, and it is no whole working tree of the repository now."""
+
+
 class Workshop:
     """Where the folders of one repository stand; without a repository they are plain folders. `author` is a slug."""
 
@@ -92,8 +96,7 @@ class Workshop:
                     place = Place(self, code, self.root / code, beside)
                     place.take_over()
                     if place.is_git:
-                        with suppress(Trouble):
-                            place.reopen()
+                        place.reopen()
                         place.keep()
                         place.leave()
             except InUse:
@@ -122,12 +125,14 @@ class Workshop:
 
 
 class Place:
-    """The folder of one task. `path` is where the command works, `beside` what is told to it. `branch` may be empty."""
+    """The folder of one task. `path` is where the command works, `beside` what is told to it. `branch` may be empty.
+    `aside` is where a broken one went that stood in its way."""
 
     def __init__(self, workshop: Workshop, code: str, path: Path, beside: Path) -> None:
         self.workshop, self.code, self.path, self.beside = workshop, code, path, beside
         self.branch = self.start = ""
         self.is_resumed = False
+        self.aside: Path | None = None
         self.mark = uuid.uuid4().hex
 
     @property
@@ -157,8 +162,10 @@ class Place:
         base = self._commit(f"refs/heads/{default}") or self._commit("HEAD")
         if not base:
             raise Trouble("The repository has no commit yet.")
-        with suppress(Trouble):
+        try:
             self.reopen()
+        except Broken:
+            self.aside = self.path.rename(self.path.with_name(f"{self.code}.{self.mark[:8]}"))
         with self.workshop.alone():
             if self.branch == branch:
                 self.is_resumed = True
@@ -172,36 +179,37 @@ class Place:
                 self.branch = branch
         fork = self.workshop.git("merge-base", base, f"refs/heads/{branch}", may_fail=True)
         self.start = fork.stdout.strip() or base
-        (self.beside / BEGAN).write_text(f"{branch} {self.start}", encoding="ascii")
+        written = self.beside / f"{BEGAN}.new"
+        written.write_text(f"{branch} {self.start}", encoding="ascii")
+        written.replace(self.beside / BEGAN)  # all of it or nothing: what stands here decides over what was made
 
     def reopen(self) -> None:
-        """Take up what stands there. Trouble when it is no whole working tree with a branch."""
-        if not (self.path / ".git").is_file():
-            raise Trouble("There is no working tree.")
+        """Take up what stands there, if a command may have worked in it."""
+        branch, start = self._began()
+        if not branch or not self.path.exists():
+            return
+        self._check()
+        if self._run("status", "--porcelain").returncode:
+            raise Broken("The working tree is broken.")
+        self.branch, self.start = branch, start
+
+    def _check(self) -> None:
+        """Broken when git would write elsewhere than to this task's working tree. Lifts what a killed git had locked."""
         own = self._run("rev-parse", "--path-format=absolute", "--git-dir")
         folder = Path(own.stdout.strip() or "/")
-        branch, start = self._began()
-        branch = branch or self._run("symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
-        if (
-            own.returncode
-            or folder.parent.parent != self.workshop.repository
-            or not branch
-            or (folder / "locked").exists()
-        ):
-            raise Trouble("The working tree is broken.")
-        (folder / "index.lock").unlink(missing_ok=True)  # of a git that was killed: nobody else is in here
-        if self._run("status", "--porcelain").returncode:
-            raise Trouble("The working tree is broken.")
-        self.branch, self.start = branch, start
+        if own.returncode or not (self.path / ".git").is_file() or folder.parent.parent != self.workshop.repository:
+            raise Broken("It is no working tree of the repository any more.")
+        for name in ("index.lock", "HEAD.lock"):  # nobody else is in here
+            (folder / name).unlink(missing_ok=True)
 
     def tell(self, text: str) -> None:
         """Put CONTEXT.md beside the folder, and into it unless the repository has one of its own there."""
         (self.beside / CONTEXT).write_text(text, encoding="utf-8")
         inside = self.path / CONTEXT
-        if not self.is_git or not self._run("ls-tree", self.start, "--", CONTEXT).stdout:
+        (self.beside / OURS).unlink(missing_ok=True)
+        if not self.is_git or not self._must("ls-tree", self.start, "--", CONTEXT).stdout:
             (self.beside / OURS).touch()
-            with suppress(FileNotFoundError):
-                inside.unlink()
+            inside.unlink(missing_ok=True)
             inside.write_text(text, encoding="utf-8")
 
     def environment(self) -> dict[str, str]:
@@ -228,6 +236,7 @@ class Place:
         """
         if not self.is_git or not self.branch:
             return []
+        self._check()
         self._must("add", "--all", "--", ".")
         if (self.beside / OURS).exists():
             self._must("rm", "--cached", "--quiet", "--ignore-unmatch", "--", CONTEXT)
@@ -235,17 +244,19 @@ class Place:
             self._must("commit", "--quiet", "--no-verify", "-m", message)
         self._bring_home()
         self._look_for_repositories()
-        if not self.start:
-            return []
         return self._must("rev-list", "--reverse", f"{self.start}..HEAD").stdout.split()[-100:]
 
     def _bring_home(self) -> None:
         """A command may have gone to another branch, or to none: our branch takes up what it made there. Where that is no
-        continuation of it, a new branch beside ours does, and is ours from now on."""
+        continuation of it, a new branch beside ours does, and is ours from now on. All is committed by now."""
         ours, head = f"refs/heads/{self.branch}", self._commit("HEAD", self.path)
         if not head or self._run("symbolic-ref", "--quiet", "HEAD").stdout.strip() == ours:
             return
         tip = self._commit(ours)
+        if tip and not self._run("merge-base", "--is-ancestor", head, tip).returncode:  # it only looked around there
+            self._must("symbolic-ref", "HEAD", ours)
+            self._must("reset", "--quiet", "--hard")
+            return
         if tip not in ("", self.start) and self._run("merge-base", "--is-ancestor", tip, head).returncode:
             self.branch = f"{self.branch[:150]}-{head[:12]}"
             ours, tip = f"refs/heads/{self.branch}", ""
@@ -254,9 +265,7 @@ class Place:
 
     def _look_for_repositories(self) -> None:
         """A repository inside of ours is committed as a mere number: what is in it would go with the folder."""
-        added = self._must(
-            "diff", "--raw", "-z", "--no-renames", "--diff-filter=AT", self.start or "HEAD", "HEAD"
-        ).stdout
+        added = self._must("diff", "--raw", "-z", "--no-renames", "--diff-filter=AT", self.start, "HEAD").stdout
         words = added.split("\0")
         for about, name in zip(words[::2], words[1::2]):
             if about.split(" ")[1:2] == ["160000"] and (self.path / name / ".git").is_dir():

@@ -101,6 +101,27 @@ def test_a_defect_of_the_runner_leaves_no_lease_behind(attempt, monkeypatch):
     assert [verb for verb, _ in attempt("").reports()] == ["release"]
 
 
+def test_a_defect_of_the_runner_leaves_no_command_behind(attempt, monkeypatch, tmp_path):
+    started = []
+
+    def broken(_, supervised):
+        started.append(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 10, "it"))
+        raise RuntimeError("A defect.")
+
+    monkeypatch.setattr(Attempt, "_watch", broken)
+    told = attempt(f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)")
+    assert [verb for verb, _ in told.reports()] == ["release"]
+    assert not os.path.exists(f"/proc/{started[0]}")
+
+
+def test_what_was_made_without_a_repository_stays_until_it_is_handed_in(attempt, tmp_path):
+    script = "import os; open(os.environ['MISSION_CONTROL_RESUMED'] or '0', 'w')"
+    attempt(script, {"complete": Refused("Away.", code="unreachable")})
+    [made] = (tmp_path / "trees").glob(f"*/{CODE}/0")
+    told = attempt(script)
+    assert [verb for verb, _ in told.said].count("deliverables") == 2 and not made.parent.exists()
+
+
 @pytest.mark.parametrize("answer", [[], None, {"lease_expires_in": "soon"}])
 def test_a_command_ends_with_its_lease_although_something_answers_in_the_name_of_the_server(
     attempt, monkeypatch, answer

@@ -161,6 +161,11 @@ def test_what_json_spells_out_is_as_harmless_as_a_plain_line(event):
     assert all(one.message.isprintable() and "mc_" not in one.message for one in said)
 
 
+def test_a_secret_with_signs_in_it_that_are_taken_out_is_told_nowhere():
+    output, _ = read("mc_a\x00bc\x1b[1m123", secrets=["mc_abc123"])
+    assert list(output.tail) == ["[key]"]
+
+
 def test_a_secret_that_comes_in_pieces_is_told_nowhere():
     pieces = ["the key is mc_ab", "c12", "3, and that is all"]
     output, said = read(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mission_control.mctl import worktree
 from mission_control.mctl.worktree import CONTEXT, Trouble, Workshop
 
 pytestmark = pytest.mark.once
@@ -85,6 +86,18 @@ def test_what_is_no_continuation_of_the_branch_gets_one_beside_it(workshop, repo
     assert "two" in files(repository, place.branch)
 
 
+def test_a_command_that_only_looked_around_elsewhere_is_brought_back(workshop, repository):
+    with attempt(workshop) as place:
+        (place.path / "guide.md").write_text("# Guide")
+        git(place.path, "add", "-A")
+        git(place.path, "commit", "-q", "-m", "by the command")
+        git(place.path, "checkout", "-q", "--detach", "main")
+        assert place.commit("the rest") == [git(repository, "rev-parse", BRANCH)]
+        assert (place.branch, place.new_files()) == (BRANCH, ["guide.md"])
+        assert place.read("guide.md", 100) == b"# Guide"
+    assert git(repository, "branch", "--format", "%(refname:short)").split() == [BRANCH, "main"]
+
+
 def test_the_hand_over_is_never_committed_not_even_by_the_command(workshop, repository, tmp_path, monkeypatch):
     (tmp_path / "ignored").write_text("*.tmp\n")
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
@@ -133,16 +146,62 @@ def test_a_context_of_the_repository_stays_its_own(workshop, repository):
 def test_what_cannot_be_committed_is_not_swept_away(workshop, repository):
     with attempt(workshop) as place:
         (place.path / "guide.md").write_text("# Guide")  # and the runner is killed
-    blocked = (
-        repository / ".git" / "refs" / "heads" / f"{BRANCH}.lock"
-    )  # as a full disk would, it lets no commit through
-    blocked.touch()
+    blocked = repository / ".git" / "refs" / "heads" / f"{BRANCH}.lock"
+    blocked.touch()  # lets no commit through, as a full disk would
     [said] = workshop.sweep()
     assert str(place.path) in said
     assert (place.path / "guide.md").read_text() == "# Guide"
     blocked.unlink()
     assert workshop.sweep() == []
     assert not place.path.exists() and "guide.md" in files(repository)
+
+
+def test_a_folder_is_not_given_up_because_git_did_not_run_once(workshop, repository, monkeypatch):
+    with attempt(workshop) as place:
+        (place.path / "guide.md").touch()
+
+    def run(folder, *arguments, **options):
+        if "--git-dir" in arguments:
+            raise Trouble("git did not run: no memory")
+        return real(folder, *arguments, **options)
+
+    real = worktree._git
+    monkeypatch.setattr(worktree, "_git", run)
+    assert len(workshop.sweep()) == 1
+    with pytest.raises(Trouble, match="git did not run"), attempt(workshop):
+        pass
+    monkeypatch.undo()
+    with attempt(workshop) as place:
+        assert place.is_resumed and (place.path / "guide.md").exists()
+
+
+def test_a_git_that_was_killed_in_the_middle_does_not_stop_the_commit(workshop, repository):
+    with attempt(workshop) as place:
+        (place.path / "guide.md").touch()
+        for name in ("index.lock", "HEAD.lock"):
+            (Path(git(place.path, "rev-parse", "--absolute-git-dir")) / name).touch()
+        assert len(place.commit("guide")) == 1
+
+
+@pytest.mark.parametrize("lines", [[], ["init -q", "commit -q --allow-empty -m mine"]])
+def test_a_folder_that_is_no_working_tree_any_more_is_left_alone(workshop, repository, lines):
+    """Git would look for the next repository above it, and commit there."""
+    git(workshop.root, "init", "-q")
+    with attempt(workshop) as place:
+        (place.path / ".git").unlink()
+        for line in lines:
+            git(place.path, *line.split())
+        (place.path / "guide.md").write_text("# Guide")
+        with pytest.raises(Trouble, match="no working tree"):
+            place.commit("guide")
+    [said] = workshop.sweep()
+    assert "no working tree" in said
+    with attempt(workshop) as place:
+        assert (place.aside / "guide.md").read_text() == "# Guide"
+        assert files(repository, "main") == ["shared"] and not (place.path / "guide.md").exists()
+        place.leave()
+    assert workshop.sweep() == []
+    git(workshop.root, "rev-parse", "HEAD", fails=True)
 
 
 def test_a_repository_inside_the_folder_is_not_thrown_away(workshop, repository):
