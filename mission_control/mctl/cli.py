@@ -1,4 +1,5 @@
-"""The command line: `mctl VERB …`. Exit codes: 0 done, 1 refused or not reached, 2 called in a wrong way.
+"""The command line: `mctl VERB …`. Exit codes: 0 done, 1 refused or not reached, 2 called in a wrong way, or
+this machine does not let it.
 
 Each verb is one function that calls the library (client.py) and says what came of it. Not: what is live (live.py).
 """
@@ -6,14 +7,16 @@ Each verb is one function that calls the library (client.py) and says what came 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
+import re
 import sys
 from typing import Any, NoReturn
 
 from . import completion, graph, keeping, live, show, work
-from .verbs import Call, Usage, Verb, nothing, on_task, warn
+from .verbs import Call, Usage, Verb, nothing, on_task, seconds, warn
 from .wire import Refused
 
 DESCRIPTION = "Mission Control from the command line: put work on the board, take it, report it, steer the fleet."
@@ -30,9 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(parser().parse_args(arguments))
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; the exit must not complain
-        return 0
+    except OSError as wrong:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the exit must not complain once more
+        if isinstance(wrong, BrokenPipeError):  # nobody reads on
+            return 0
+        warn(f"mctl: {': '.join(str(part) for part in (wrong.filename, wrong.strerror or wrong) if part)}.")
+        return 2
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -45,7 +52,7 @@ def _run(given: argparse.Namespace) -> int:
     except (Usage, keeping.Unusable) as wrong:
         warn(f"mctl {given.verb}: {wrong}")
         return 2
-    except UnicodeEncodeError:  # bytes of an argument or a file's name that are no characters
+    except UnicodeError:  # bytes of an argument, of a file's name or of what was read that are no characters
         warn(f"mctl {given.verb}: What was given is no text in UTF-8.")
         return 2
     except Refused as refused:
@@ -73,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     shared.add_argument("--url", default="", help="the server; else MISSION_CONTROL_URL, else the one of `mctl login`")
     shared.add_argument("--agent-id", default="", metavar="AGENT", help="act for this agent, where the key may")
     shared.add_argument(
-        "--patience", type=float, default=10.0, metavar="SECONDS", help="how long to try again (default: 10)"
+        "--patience", type=seconds, default=10.0, metavar="SECONDS", help="how long to try again (default: 10)"
     )
     whole = _Parser(prog="mctl", description=DESCRIPTION)
     verbs = whole.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
@@ -115,6 +122,7 @@ def register(call: Call) -> None:
     if given.enrolment:
         fields["enrolment_token"] = _secret("Enrolment token: ")
     call.key = ""
+    keeping.check_login()
     answer = call.control.register(given.name, **fields)
     path = keeping.keep_login(call.control.wire.url, answer.pop("api_key"))
     said = f"You are {answer['agent']['id']}. The key is kept in {path}."
@@ -261,7 +269,7 @@ def _say_task(call: Call, task: dict[str, Any]) -> None:
 
 def _next_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("wanted", nargs="?", default="", metavar="TASK", help="this one; else the best there is")
-    parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="stand in line for so long")
+    parser.add_argument("--wait", type=seconds, default=0, metavar="SECONDS", help="stand in line for so long")
     parser.add_argument("--venture", default="")
     parser.add_argument("--capabilities", type=_words, metavar="A,B")
     parser.add_argument("--lease", type=int, dest="lease_seconds", metavar="SECONDS")
@@ -279,7 +287,11 @@ def next_(call: Call) -> int:
         call.say("There is nothing for you now.", answer)
         return 1
     lease = call.control.leases[task["id"]]
-    keeping.keep_lease(call.control.wire.url, lease)
+    try:
+        keeping.keep_lease(call.control.wire.url, lease)
+    except keeping.Unusable:
+        call.control.release(task["id"], "Its lease could not be kept.")
+        raise
     call.say("" if given.json else call.control.briefing(task["id"]), answer)
     return 0
 
@@ -302,7 +314,7 @@ def _costs(given: argparse.Namespace) -> dict[str, Any]:
 
 def progress(call: Call) -> None:
     words, percent = list(call.given.words), None
-    if words and words[0].rstrip("%").isdecimal():
+    if words and re.fullmatch(r"\d{1,4}%?", words[0]):
         percent = int(words.pop(0).rstrip("%"))
     if percent is None and not words and not call.given.step:
         raise Usage("Say how far it is, for example: mctl progress 40 'First draft'.")
@@ -538,7 +550,7 @@ def _said(**fields: Any) -> dict[str, Any]:
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

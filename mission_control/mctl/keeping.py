@@ -42,6 +42,13 @@ def keep_login(url: str, key: str) -> Path:
     return path
 
 
+def check_login() -> None:
+    """Unusable where no login can be kept: asked before a key is made that is told only once."""
+    path = config_file().with_suffix(".new")
+    _write(path, {})
+    path.unlink(missing_ok=True)
+
+
 def config_file() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / CONFIG
 

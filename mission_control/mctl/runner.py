@@ -211,6 +211,7 @@ class Attempt:
         self.stopped = ""  # why the command has to end; the first reason counts
         self.is_handed_in = False
         self._supervised: Supervised | None = None
+        self._has_ended = False
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._words = threading.Lock()  # of its own, so that a flood of them delays no stop
@@ -297,7 +298,7 @@ class Attempt:
         finally:
             supervised.stop()  # it has ended, but for a defect of ours
             with self._lock:
-                self._supervised = None
+                self._supervised, self._has_ended = None, True
             code = supervised.close(readers)
         self.output.end()
         return code
@@ -420,8 +421,9 @@ class Attempt:
                 continue  # no answer of ours: something between here and the server
 
     def _stop(self, why: str) -> None:
+        """End the command for this reason. Once it has ended by itself, only the loss of the task still counts."""
         with self._lock:
-            if not self.stopped:
+            if not self.stopped and (why in OVER or not self._has_ended):
                 self.stopped = why
                 if self._supervised:
                     self._supervised.stop()

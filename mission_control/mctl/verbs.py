@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -80,6 +81,14 @@ def on_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-t", "--task", default="", metavar="TASK", help="its code; else the one claimed in this folder"
     )
+
+
+def seconds(text: str) -> float:
+    """A span of time as an argument: a number from 0 on. ValueError for anything else."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError(text)
+    return value
 
 
 def warn(text: str) -> None:

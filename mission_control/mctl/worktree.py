@@ -264,12 +264,17 @@ class Place:
         self._must("symbolic-ref", "HEAD", ours)
 
     def _look_for_repositories(self) -> None:
-        """A repository inside of ours is committed as a mere number: what is in it would go with the folder."""
+        """A repository inside of ours is committed as a mere number: what is in it would go with the folder. Of another
+        working tree in here all goes that is not committed."""
         added = self._must("diff", "--raw", "-z", "--no-renames", "--diff-filter=AT", self.start, "HEAD").stdout
         words = added.split("\0")
         for about, name in zip(words[::2], words[1::2]):
             if about.split(" ")[1:2] == ["160000"] and (self.path / name / ".git").is_dir():
                 raise Trouble(f"{name} is a git repository of its own, whose commits no branch of ours can hold.")
+        for line in self._run("worktree", "list", "--porcelain").stdout.splitlines():
+            tree = Path(line.partition("worktree ")[2])
+            if self.path.resolve() in tree.parents and self._run("-C", str(tree), "status", "--porcelain").stdout:
+                raise Trouble(f"{tree.name} is a working tree of its own, with changes that are not committed there.")
 
     def new_files(self) -> list[str]:
         """Paths of files that the work added, in order."""

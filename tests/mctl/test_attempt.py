@@ -16,6 +16,7 @@ from mission_control.mctl.runner import Attempt, Runner
 from mission_control.mctl.supervisor import MARK, Supervised
 from mission_control.mctl.verbs import warn
 from mission_control.mctl.wire import Refused
+from mission_control.mctl.worktree import Place
 from tests.serving import until
 
 pytestmark = pytest.mark.once
@@ -112,6 +113,20 @@ def test_a_defect_of_the_runner_leaves_no_command_behind(attempt, monkeypatch, t
     told = attempt(f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)")
     assert [verb for verb, _ in told.reports()] == ["release"]
     assert not os.path.exists(f"/proc/{started[0]}")
+
+
+def test_what_was_done_before_the_fleet_was_frozen_is_handed_in(attempt, repository, monkeypatch):
+    frozen, commit = {"frozen": False}, Place.commit
+
+    def slowly(self, message):
+        frozen["frozen"] = bool(self.branch)  # not yet while the folder is made
+        time.sleep(0.3)
+        return commit(self, message)
+
+    monkeypatch.setattr("mission_control.mctl.runner.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(Place, "commit", slowly)
+    told = attempt("print('Done.')", {"freeze": frozen}, repository=repository)
+    assert [verb for verb, _ in told.reports()] == ["complete"]
 
 
 def test_what_was_made_without_a_repository_stays_until_it_is_handed_in(attempt, tmp_path):

@@ -30,10 +30,22 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_line(terminal, monkeypat
     assert "Where is the server?" in terminal.err
     with pytest.raises(keeping.Unusable, match="cannot be written"):
         keeping.keep_login(URL, "mc_key")
+    terminal("register", "Ada", "--url", URL, code=2)
+    assert "cannot be written" in terminal.err, "before there is a key that would be lost"
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     keeping.config_file().mkdir(parents=True)
     terminal("list", code=2)
     assert "cannot be read" in terminal.err
+
+
+def test_a_folder_that_is_gone_is_said_in_one_line(terminal, monkeypatch, tmp_path):
+    terminal.to(URL, "mc_key")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for words in (("progress", "40"), ("work", "--agent", "ada", "--", "true")):
+        terminal(*words, code=2)
+        assert terminal.err == "mctl: No such file or directory.\n"
 
 
 @pytest.mark.parametrize("arguments", [("show", "\udcff"), ("list", "\udcff")])

@@ -125,6 +125,14 @@ def test_it_is_silent_when_nobody_reads_on(file):
         assert (ran.returncode, ran.stderr) == (0, ""), line
 
 
+def test_a_full_disk_is_said_in_one_line(file):
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [*file.command, "list"], env=file.environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (ran.returncode, ran.stderr) == (2, "mctl: No space left on device.\n")
+
+
 def test_it_is_installed_from_the_checkout_without_a_network(file, tmp_path):
     checkout, there = tmp_path / "checkout", tmp_path / "there"
     shutil.copytree(ROOT / "mission_control" / "mctl", checkout / "mission_control" / "mctl")

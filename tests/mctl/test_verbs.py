@@ -69,6 +69,25 @@ def test_each_way_out_of_work_ends_the_lease_and_is_forgotten_here(at_work):
         at_work("delete", code)
 
 
+def test_a_lease_that_cannot_be_kept_is_given_back_at_once(at_work, monkeypatch, tmp_path):
+    """As in a sandbox whose home is read-only: the task would be held by nobody until the lease ends."""
+    code = at_work.json("add", "Cut the stencil", "-p", "urgent")["id"]
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert "cannot be written" in _usage(at_work, "next", code)
+    assert at_work.json("show", code)["status"] == "ready"
+    at_work("delete", code)
+
+
+def test_what_is_no_number_is_refused_and_what_is_no_json_is_text(terminal):
+    terminal.to("http://127.0.0.1:9", "mc_key")
+    for option in ("--wait=nan", "--wait=-100", "--patience=inf"):
+        assert "invalid seconds value" in _usage(terminal, "next", option)
+    for words in (("share", "depth", "[" * 60_000), ("progress", "9" * 5000), ("progress", "2026-11-21 is the day")):
+        terminal(*words, "--task", "k3v9d2qa", "--patience", "0", code=1)
+        assert "(unreachable)" in terminal.err
+
+
 def test_a_lease_belongs_to_its_folder_and_those_below(at_work, tmp_path, monkeypatch):
     first = at_work.json("add", "In this folder")["id"]
     second = at_work.json("add", "In the other folder")["id"]

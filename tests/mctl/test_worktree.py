@@ -215,6 +215,23 @@ def test_a_repository_inside_the_folder_is_not_thrown_away(workshop, repository)
     assert (place.path / "library" / ".git").is_dir()
 
 
+def test_what_is_not_committed_in_another_working_tree_inside_the_folder_is_not_thrown_away(workshop, repository):
+    (repository / ".gitignore").write_text("/trees\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "ignore")
+    with attempt(workshop) as place:
+        git(place.path, "worktree", "add", "-q", "-b", "feature", "trees/feature")
+        (place.path / "trees" / "feature" / "guide.md").touch()
+        with pytest.raises(Trouble, match="feature is a working tree of its own"):
+            place.commit("with a working tree in it")
+        git(place.path / "trees" / "feature", "add", "-A")
+        git(place.path / "trees" / "feature", "commit", "-q", "-m", "guide")
+        place.commit("without")
+        place.leave()
+    assert "guide.md" in files(repository, "feature")
+    assert git(repository, "worktree", "list").count("\n") == 0
+
+
 def test_two_runners_with_folders_of_their_own_do_not_make_working_trees_of_one_repository_at_once(
     tmp_path, repository
 ):
