@@ -6,6 +6,8 @@ context at once, anything else (its venture, its parent) when somebody claims it
 
 from __future__ import annotations
 
+from django.db.models import Q
+
 from agents.models import Agent
 from mission_control import log
 from mission_control.actors import Actor
@@ -14,6 +16,7 @@ from tasks import handover, transitions
 from tasks.models import Session, Task
 from tasks.vocabulary import APPROVABLE
 
+BARRED = "{} approved it and may not start it, neither itself nor by a sub-agent."
 # What makes a text one's own.
 WROTE = ("task.created", "task.updated", "context.shared", "context.removed", "plan.changed")
 
@@ -57,8 +60,17 @@ def refusal(task: Task, agent: Agent) -> str:
     if handover.is_stale(task):
         return "What the agent will read has changed since it was approved."
     if task.approved_by_type == "agent" and _is_of(task.approved_by, agent):
-        return f"{task.approved_by} approved it and may not start it, neither itself nor by a sub-agent."
+        return BARRED.format(task.approved_by)
     return ""
+
+
+def barred(task: Task) -> set[int]:
+    """The primary keys of the agents that may not start it because they approved it: one and its sub-agents, or none."""
+    if task.approved_by_type != "agent":
+        return set()
+    under = Session.objects.live().filter(parent__agent__slug=task.approved_by).order_by().values("agent")
+    approvers = Agent.objects.filter(Q(slug=task.approved_by) | Q(pk__in=under))
+    return set(approvers.values_list("pk", flat=True))
 
 
 def withdrawn(task: Task, agent: Agent) -> bool:

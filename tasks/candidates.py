@@ -13,7 +13,7 @@ from agents.models import Agent
 from agents.roster import state_of
 from mission_control import log
 from mission_control.models import Webhook
-from tasks import explain
+from tasks import approvals, explain
 from tasks.claiming import within_hours
 from tasks.models import Task
 from tasks.vocabulary import IN_PROGRESS
@@ -32,19 +32,23 @@ class Reason:
 
 @dataclass(frozen=True)
 class Candidate:
-    """`able`: a claim by it would go through. `fit`: it may be chosen unasked. `ways`: how it is reached, best first."""
+    """`able`: a claim by it would go through. `fit`: it may be chosen unasked. `ways`: how it is reached, best first.
+
+    `held` tasks are in its hands, `handed` ones wait for its claim.
+    """
 
     agent: Agent
     able: bool
     fit: bool
     held: int
+    handed: int
     reasons: Sequence[Reason]
     ways: Sequence[str]
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "agent": self.agent.slug, "name": self.agent.name, "able": self.able, "fit": self.fit, "held": self.held,
-            "reasons": [asdict(reason) for reason in self.reasons], "ways": list(self.ways),
+            "handed": self.handed, "reasons": [asdict(reason) for reason in self.reasons], "ways": list(self.ways),
         }  # fmt: skip
 
     @property
@@ -59,27 +63,40 @@ def candidates(task: Task) -> list[Candidate]:
     Five statements, whatever the size of the fleet.
     """
     moment = log.now()
-    agents = list(Agent.objects.exclude(claimed_at=None).prefetch_related("ventures"))
+    agents = explain.fleet_of(task)
     held: dict[int, int] = dict(
         Task.objects.filter(status=IN_PROGRESS, holder__in=agents).values_list("holder").annotate(n=Count("pk"))
     )
+    waiting = Task.objects.filter(handed_until__isnull=False).exclude(pk=task.pk)
+    handed: dict[int, int] = dict(waiting.values_list("assignee").annotate(n=Count("pk")))
     hooked = set(Webhook.objects.filter(enabled=True).exclude(agent="").values_list("agent", flat=True))
-    found = [_candidate(task, agent, held.get(agent.pk, 0), agent.slug in hooked, moment) for agent in agents]
+    barred = approvals.barred(task)
+    found = [
+        _candidate(
+            task, agent, held.get(agent.pk, 0), handed.get(agent.pk, 0), hooked=agent.slug in hooked,
+            barred=agent.pk in barred, moment=moment,
+        )
+        for agent in agents
+    ]  # fmt: skip
     return sorted(found, key=_rank)
 
 
 def _rank(candidate: Candidate) -> tuple[bool, bool, int, int, str]:
     agent = candidate.agent
-    return not candidate.fit, not candidate.able, candidate.held, -agent.reputation, agent.slug
+    return not candidate.fit, not candidate.able, candidate.held + candidate.handed, -agent.reputation, agent.slug
 
 
-def _candidate(task: Task, agent: Agent, held: int, hooked: bool, moment: datetime) -> Candidate:
+def _candidate(
+    task: Task, agent: Agent, held: int, handed: int, *, hooked: bool, barred: bool, moment: datetime
+) -> Candidate:
     ways = ways_to(agent, hooked, moment)
-    hard = [Reason(gate.name, gate.open, gate.sentence) for gate in explain.standing_gates(task, agent)]
-    soft = [_hours(agent, moment), _load(agent, held), _presence(agent, held, ways, moment)]
+    hard = [Reason(gate.name, gate.open, gate.sentence) for gate in explain.standing_gates(task, agent, agent.joined)]  # type: ignore[attr-defined]
+    if barred:
+        hard.append(Reason("approval", False, approvals.BARRED.format(task.approved_by)))
+    soft = [_hours(agent, moment), _load(agent, held, handed), _presence(agent, held, ways, moment)]
     able = all(reason.good for reason in hard)
     reasons = [*hard, *soft, _success(agent)]
-    return Candidate(agent, able, able and all(reason.good for reason in soft), held, reasons, ways)
+    return Candidate(agent, able, able and all(reason.good for reason in soft), held, handed, reasons, ways)
 
 
 def ways_to(agent: Agent, hooked: bool, moment: datetime) -> list[str]:
@@ -101,11 +118,12 @@ def _hours(agent: Agent, moment: datetime) -> Reason:
     return Reason("hours", good, f"It is {'within' if good else 'outside'} its hours, {spans}.")
 
 
-def _load(agent: Agent, held: int) -> Reason:
-    gate = explain.capacity_gate(agent, held)
-    return Reason(
-        "load", gate.open, gate.sentence if agent.max_concurrent else f"It holds {held} now, without a limit."
-    )
+def _load(agent: Agent, held: int, handed: int) -> Reason:
+    limit = agent.max_concurrent
+    waits = f" {handed} more {'waits' if handed == 1 else 'wait'} for its claim." if handed else ""
+    if not limit:
+        return Reason("load", True, f"It holds {held} now, without a limit.{waits}")
+    return Reason("load", held + handed < limit, f"{agent.slug} holds {held} of at most {limit}.{waits}")
 
 
 def _presence(agent: Agent, held: int, ways: Sequence[str], moment: datetime) -> Reason:

@@ -96,6 +96,7 @@ def _refuse_not_now(task: Task) -> None:
         raise Refused(f"The venture {task.venture.slug} is {task.venture.status}.", code="venture_inactive")
     if task.blockers_open:
         raise Refused(f"It waits for {task.blockers_open} unfinished.", code="dependencies_open")
+    transitions.refuse_held_up(task)
     room = explain.wip_gate(task)
     if not room.open:
         raise Refused(room.sentence, code="wip_limit")

@@ -32,6 +32,7 @@ class CandidateOut(Answer):
     able = serializers.BooleanField(help_text="It may be chosen: a claim by it would go through.")
     fit = serializers.BooleanField(help_text="It may be chosen unasked: nothing speaks against it now.")
     held = serializers.IntegerField(help_text="Tasks that it works on.")
+    handed = serializers.IntegerField(help_text="Others that were handed to it and wait for its claim.")
     reasons = ReasonOut(many=True)
     ways = serializers.ListField(child=serializers.ChoiceField(choices=HAND_OVER_WAYS))
 

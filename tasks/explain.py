@@ -257,18 +257,18 @@ def _back_off_gate(task: Task, moment: datetime) -> Gate:
 
 
 def _agent_gates(task: Task, agent: Agent, moment: datetime) -> list[Gate]:
-    found = [_claimed_gate(agent), _assignee_gate(task, agent), _skills_gate(task, agent), _joined_gate(task, agent)]
-    found.append(wip_gate(task))
+    joined = agent.ventures.filter(pk=task.venture_id).exists()
+    found = [_claimed_gate(agent), _assignee_gate(task, agent), *standing_gates(task, agent, joined), wip_gate(task)]
     held = Task.objects.leased_to(agent).count() if agent.max_concurrent else 0
-    found.append(capacity_gate(agent, held))
+    found.append(_capacity_gate(agent, held))
     if task.offered:
         found.append(Gate("queue", True, f"Place {_place(task)} in its queue: {agent.slug} may claim it."))
     return [gate for gate in found if gate is not None]
 
 
-def standing_gates(task: Task, agent: Agent) -> list[Gate]:
+def standing_gates(task: Task, agent: Agent, joined: bool) -> list[Gate]:
     """What lies between this agent and this task whoever it is meant for, and whatever the agent does now."""
-    return [_skills_gate(task, agent), _joined_gate(task, agent)]
+    return [_skills_gate(task, agent), _joined_gate(task, agent, joined)]
 
 
 def _claimed_gate(agent: Agent) -> Gate | None:
@@ -303,11 +303,11 @@ def _skills_gate(task: Task, agent: Agent) -> Gate:
     return Gate("capabilities", False, f"It needs {_listed(missing)}, which {agent.slug} does not have.", action)
 
 
-def _joined_gate(task: Task, agent: Agent) -> Gate:
+def _joined_gate(task: Task, agent: Agent, joined: bool) -> Gate:
     venture = task.venture
     if venture.open_to_all:
         return Gate("joined", True, f"{venture.name} is open to every agent.")
-    if venture in agent.ventures.all():
+    if joined:
         return Gate("joined", True, f"{agent.slug} has joined {venture.name}.")
     return Gate("joined", False, f"{agent.slug} has not joined {venture.name}.", _join(task, agent))
 
@@ -335,7 +335,7 @@ def wip_gate(task: Task) -> Gate:
     return Gate("wip_limit", False, f"“{label}” of {venture.name} is full: {count} of {limit}.", action)
 
 
-def capacity_gate(agent: Agent, held: int) -> Gate:
+def _capacity_gate(agent: Agent, held: int) -> Gate:
     limit = agent.max_concurrent
     if not limit:
         return Gate("capacity", True, f"{agent.slug} has no limit on tasks at once.")
@@ -348,11 +348,16 @@ def capacity_gate(agent: Agent, held: int) -> Gate:
 # ── seen from the whole fleet ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _fleet_gates(task: Task, moment: datetime) -> list[Gate]:
-    """Narrows the fleet down gate by gate: whose it is, who has the skills, who joined, who has room."""
+def fleet_of(task: Task) -> list[Agent]:
+    """All claimed agents, each with `joined`: whether it belongs to the task's venture. One statement."""
     joined = Exists(Agent.ventures.through.objects.filter(agent=OuterRef("pk"), venture=task.venture_id))
     fleet = Agent.objects.filter(claimed_at__isnull=False)
-    agents: Sequence[Agent] = list(fleet.annotate(joined=Value(True) if task.venture.open_to_all else joined))
+    return list(fleet.annotate(joined=Value(True) if task.venture.open_to_all else joined))
+
+
+def _fleet_gates(task: Task, moment: datetime) -> list[Gate]:
+    """Narrows the fleet down gate by gate: whose it is, who has the skills, who joined, who has room."""
+    agents = fleet_of(task)
     found: list[Gate] = []
     if task.assignee_id:
         agents = [agent for agent in agents if agent.pk == task.assignee_id]

@@ -1206,7 +1206,7 @@ def allowed_verbs(actor: Actor, task: Task) -> list[str]:
         return []
     verbs = [name for name, (froms, _) in MOVES.items() if task.status in froms]
     hidden = {"claim", "expire", "fail", "move", "hand_back"}
-    if task.blockers_open:
+    if task.blockers_open or _held_up(task):
         hidden.add("process")
     if task.status == BLOCKED and task.blockers_open:
         hidden.add("unblock")
@@ -1253,6 +1253,17 @@ def has_worked(agent: Agent, task: Task) -> bool:
 def did(actor: Actor, task: Task, kinds: Sequence[str]) -> bool:
     """Whether the log names this very caller as the author of such a change to the task."""
     return Activity.objects.filter(task=task.code, kind__in=kinds, actor_type=actor.type, actor=actor.name).exists()
+
+
+def _held_up(task: Task) -> bool:
+    """Whether a paused task waits for an answer, a verdict or a retry besides."""
+    return task.status == PAUSED and rest(task) in (BLOCKED, REVIEW, FAILED)
+
+
+def refuse_held_up(task: Task) -> None:
+    if _held_up(task):
+        was = {BLOCKED: "was blocked", REVIEW: "was in review", FAILED: "had failed"}[rest(task)]
+        raise Refused(f"It {was} before its pause. Resume it first.", code="wrong_state", status_now=task.status)
 
 
 def refuse_unapproved(task: Task) -> None:

@@ -91,6 +91,29 @@ def test_who_is_away_or_full_is_not_chosen_unasked_but_may_be_asked(fields, oper
     assert dispatch.process(operator, task.code, ada.agent).candidate.agent == ada.agent
 
 
+def test_what_was_handed_over_counts_before_it_is_claimed(operator, ada, bob):
+    here(ada, bob)
+    Agent.objects.update(max_concurrent=1)
+    one, other, third = (a_task(title) for title in ("one", "other", "third"))
+    assert all(not outcome.refusal for outcome in bulk.apply(operator, [one.code, other.code], "move", "in_progress"))
+    assert {fresh(one).assignee.slug, fresh(other).assignee.slug} == {"ada", "bob"}
+    with pytest.raises(Refused, match="holds 0 of at most 1. 1 more waits for its claim."):
+        dispatch.process(operator, third.code)
+    again = dispatch.process(operator, one.code)
+    assert (again.candidate.held, again.candidate.handed, again.candidate.fit) == (0, 0, True)
+
+
+def test_who_approved_it_is_not_handed_it(operator, ada, bob):
+    here(ada, bob)
+    task = a_task(needs_approval=True)
+    approvals.approve_start(operator, task.code, handover.digest(fresh(task)))
+    Task.objects.filter(pk=task.pk).update(approved_by_type="agent", approved_by="ada")
+    with pytest.raises(NotAllowed, match="ada approved it and may not start it"):
+        dispatch.process(operator, task.code, ada.agent)
+    assert dispatch.process(operator, task.code).candidate.agent == bob.agent
+    assert claimed(bob, task).epoch == 1
+
+
 def test_an_agent_that_may_not_claim_it_is_refused(operator, ada, bob):
     task = a_task(required_capabilities=["python"])
     with pytest.raises(NotAllowed):
@@ -131,6 +154,24 @@ def test_it_is_processed_from_where_nobody_works_on_it(status, operator, ada, bo
     assert dispatch.process(operator, task.code).candidate.agent.slug == ("bob" if status == "assigned" else "ada")
     now = fresh(task)
     assert (now.status, now.offered, now.handed_by) == ("assigned", True, "push")
+
+
+@pytest.mark.parametrize("held_up", ["question", "review", "failure"])
+def test_what_was_held_up_before_its_pause_is_handed_to_nobody(held_up, operator, ada):
+    here(ada)
+    task = a_task()
+    if held_up == "question":
+        transitions.block(operator, task.code, kind="needs_input", reason="Which unit?")
+    elif held_up == "review":
+        transitions.complete(ada, task.code, fence(claimed(ada, task)), review=True)
+    else:
+        catalogue.change(operator, task.venture, {"max_failures": 1})
+        transitions.fail(ada, task.code, fence(claimed(ada, task)), error="no")
+    transitions.pause(operator, task.code)
+    with pytest.raises(Refused, match="Resume it first") as refused:
+        dispatch.process(operator, task.code)
+    assert refused.value.code == "wrong_state" and fresh(task).status == "paused"
+    assert "process" not in transitions.allowed_verbs(operator, fresh(task))
 
 
 def test_open_work_prerequisites_and_approvals_stand_in_the_way(operator, ada):
