@@ -164,7 +164,7 @@ def tagged(tasks: Any, tag: str) -> Any:
 
 PLACE_FIELDS = (
     "pk", "code", "status", "version", "sort_key", "status_changed_at", "lease_expires_at", "heartbeat_at",
-    "venture_id", "assignee_id", "holder_id",
+    "venture_id", "assignee_id", "holder_id", "not_before",
 )  # fmt: skip
 
 
@@ -224,8 +224,19 @@ class Names:
         return {agent.pk: agent for agent in Agent.objects.all()}
 
     @cached_property
+    def faces(self) -> int:
+        """Another number as soon as an agent looks different."""
+        return hash(tuple((agent.slug, agent.name, agent.avatar) for agent in self.agents.values()))
+
+    @cached_property
     def tags(self) -> list[str]:
         return known_tags()
+
+    def venture(self, pk: int) -> Venture:
+        """Read anew when it was made after the others were read."""
+        if pk not in self.ventures:
+            del self.ventures
+        return self.ventures[pk]
 
     def venture_ids(self, slugs: Sequence[str]) -> list[int]:
         return [pk for pk, venture in self.ventures.items() if venture.slug in slugs]
@@ -328,12 +339,13 @@ class Board:
         return [self.place(row) for row in tasks.values_list(*PLACE_FIELDS)[:limit]]
 
     def place(self, row: tuple[Any, ...]) -> Place:
-        pk, code, status, version, sort_key, changed, expires, heartbeat, venture, assignee, holder = row
+        pk, code, status, version, sort_key, changed, expires, heartbeat, venture, assignee, holder, not_before = row
         column = COLUMN_OF[status]
         agent = self.names.agents.get(holder or assignee)
+        worker = self.names.faces if status in (REVIEW, DONE) else 0  # who did it is read with the card only
         key = (
-            version, sort_key, expires, heartbeat, self.names.ventures[venture].version,
-            agent.version if agent else 0,
+            version, sort_key, expires, heartbeat, not_before, self.names.venture(venture).version,
+            agent.version if agent else worker,
         )  # fmt: skip
         order = order_of(sort_key, pk) if column in QUEUES else order_of(TOP - _micros(changed), TOP - pk)
         return Place(pk, code, column, order, key)
@@ -432,7 +444,7 @@ def cards(places: Sequence[Place], names: Names) -> list[Card]:
 
 
 def _card(place: Place, task: Task, names: Names, workers: Mapping[Any, int]) -> Card:
-    venture = names.ventures[task.venture_id]
+    venture = names.venture(task.venture_id)
     spent = bool(task.actual_cost_micro_usd)
     estimate = task.estimated_cost_micro_usd
     card = Card(

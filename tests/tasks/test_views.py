@@ -11,14 +11,15 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.files.base import File
+from django.db.models.functions import Now
 from django.test import Client
 
 from agents import roster
 from mission_control import log
 from mission_control.actors import Actor
 from mission_control.models import Activity, Fleet
-from tasks import collaboration, transitions, views
-from tasks.board import Names, Place
+from tasks import collaboration, sweeping, transitions, views
+from tasks.board import Board, Filters, Names, Place
 from tasks.models import Deliverable, Task
 from tests.conftest import a_task, claimed, fence, fresh
 from ventures import catalogue
@@ -68,6 +69,32 @@ def test_a_card_is_drawn_once_for_everybody_until_it_changes(operator, viewer, b
     transitions.edit(operator, task.code, {"title": "New"})
     assert "New" in browser_of(viewer).get("/").content.decode()
     assert drawn == [1, 1]
+
+
+def test_finished_work_wears_the_name_that_its_agent_has_now(operator, ada, browser_of):
+    task, browser = a_task(), browser_of(operator)
+    transitions.complete(ada, task.code, fence(claimed(ada)))
+    for name in (ada.agent.name, "Countess"):
+        roster.change(operator, ada.agent, {"name": name})
+        card = browser.get(f"/board/cards?codes={task.code}").content.decode()
+        assert f'<b class="clip">{name}</b>' in card
+
+
+def test_a_card_is_held_back_no_longer_than_its_task(operator, ada, browser_of):
+    task = a_task()
+    transitions.fail(ada, task.code, fence(claimed(ada)), error="no")
+    browser = browser_of(operator)
+    assert "Held back after 1 failure" in browser.get("/").content.decode()
+    Task.objects.filter(pk=task.pk).update(not_before=Now())
+    assert sweeping.offer_again() == 1
+    assert "Held back" not in browser.get("/").content.decode()
+
+
+def test_a_venture_that_is_made_while_a_board_is_read_stands_on_it(operator):
+    board = Board(Filters())
+    assert board.names.ventures
+    task = a_task(venture=catalogue.create(operator, name="Just made"))
+    assert [place.code for place in board.column("ready").places] == [task.code]
 
 
 def test_boards_that_ask_at_the_same_moment_have_a_card_drawn_once(monkeypatch):
