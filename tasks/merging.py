@@ -38,7 +38,10 @@ _AUTHOR = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one branch: `merged`, `already`, `conflict` (with `files`), `missing`, or `held` behind another."""
+    """What became of one branch: `merged`, `already`, `conflict` (with `files`), `missing`, or `held` behind another.
+
+    A conflict without files has no history in common with the default branch.
+    """
 
     code: str
     branch: str
@@ -161,7 +164,7 @@ def merge_branches(actor: Actor, venture: Venture, repository: Path, *, dry_run:
             _move_forward(git, target, trees, before, head)
         for outcome in outcomes:
             if outcome.state == "conflict":
-                _block(actor, outcome)
+                _block(actor, outcome, venture.default_branch)
     return outcomes
 
 
@@ -223,8 +226,11 @@ def _merged(git: Git, head: str, task: Task, branches: _Branches) -> tuple[str, 
         return head, Outcome(task.code, task.branch, "already")
     if theirs is None:
         return head, Outcome(task.code, task.branch, "missing")
-    if git.run("merge-base", "--is-ancestor", theirs, head, may=(0, 1)).returncode == 0:
+    base = git.run("merge-base", head, theirs, may=(0, 1)).stdout.strip()
+    if base == theirs:
         return head, Outcome(task.code, task.branch, "already")
+    if not base:
+        return head, Outcome(task.code, task.branch, "conflict")  # git refuses to merge what has no common history
     told = git.run("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", head, theirs, may=(0, 1))
     tree, *files = told.stdout.rstrip("\0").split("\0")
     if told.returncode:
@@ -242,8 +248,13 @@ def _move_forward(git: Git, target: str, trees: Sequence[Path], before: str, hea
 
 
 @log.verb
-def _block(actor: Actor, outcome: Outcome) -> None:
-    reason = f"Its branch conflicts with what was merged before it, in: {outcome.named_files}."
+def _block(actor: Actor, outcome: Outcome, target: str) -> None:
+    """Nothing when somebody has reopened the task while git was at work: its branch is looked at again when it is done."""
+    if transitions.lock(actor, outcome.code).status != DONE:
+        return
+    reason = f"Its branch has no common history with {target}: put its work on a branch of it."
+    if outcome.files:
+        reason = f"Its branch conflicts with what was merged before it, in: {outcome.named_files}."
     transitions.reopen(actor, outcome.code, reason=reason)
     transitions.block(actor, outcome.code, kind="needs_input", reason=reason)
 

@@ -91,6 +91,30 @@ def test_a_conflict_blocks_its_task_with_the_files_and_the_rest_goes_on(place, o
     assert states(again) == {"a": "already", "free": "already", "on-b": "held"}
 
 
+def test_a_conflict_that_somebody_reopened_meanwhile_holds_up_no_other(place, operator, venture, monkeypatch):
+    for name, text in (("a", "A\n"), ("b", "B\n"), ("c", "C\n")):
+        branch(place, name, shared=text)
+    finished(operator, venture, "a")
+    quick, slow = finished(operator, venture, "b"), finished(operator, venture, "c")
+    forward = merging._move_forward
+    monkeypatch.setattr(
+        merging, "_move_forward", lambda *given: (forward(*given), transitions.reopen(operator, quick.code))
+    )
+    assert states(merging.merge_branches(DIRECTOR, venture, place)) == {"a": "merged", "b": "conflict", "c": "conflict"}
+    assert (fresh(quick).status, fresh(slow).status) == ("ready", "blocked")
+
+
+def test_a_branch_without_a_common_history_conflicts_and_the_rest_goes_on(place, operator, venture):
+    git(place, "checkout", "-q", "--orphan", "alone")
+    git(place, "commit", "-q", "-m", "alone")
+    git(place, "checkout", "-q", "main")
+    branch(place, "free", other="y")
+    alone = finished(operator, venture, "alone")
+    finished(operator, venture, "free")
+    assert states(merging.merge_branches(DIRECTOR, venture, place)) == {"alone": "conflict", "free": "merged"}
+    assert "has no common history with main" in fresh(alone).blocked_reason
+
+
 def test_a_branch_that_was_deleted_after_its_merge_holds_up_nobody(place, operator, venture):
     branch(place, "base", base="b")
     base = finished(operator, venture, "base")
