@@ -63,8 +63,8 @@ async function ask() {
   try {
     if (everything || arranged() || codes.length > MANY) {
       everything = false;
-      await refresh({ quiet: true });
-      pace = arranged() ? Math.max(WHOLE_PACE, 4 * (Date.now() - askedAt)) : PACE * patience(Date.now() - askedAt);
+      if (!(await refresh({ quiet: true }))) everything = true; // what was not shown is asked for again
+      pace = arranged() || everything ? Math.max(WHOLE_PACE, 4 * (Date.now() - askedAt)) : PACE * patience(Date.now() - askedAt);
     } else {
       const text = await html(`/board/cards?${query({ codes: codes.join(",") })}`, { quiet: true });
       pace = PACE * patience(Date.now() - askedAt);
@@ -211,7 +211,7 @@ document.addEventListener("click", (event) => {
 // ── filters: the form is the state, the address shows it ────────────────────────────────────────────────────────────
 let filtering = null;
 
-/** Fetches filters and columns anew and shows them, with scroll, focus and open menus kept. */
+/** Fetches filters and columns anew and shows them, with scroll, focus and open menus kept; whether it could. */
 export async function refresh({ quiet = false } = {}) {
   filtering?.abort();
   filtering = new AbortController();
@@ -221,7 +221,7 @@ export async function refresh({ quiet = false } = {}) {
   const text = await html(`${main().dataset.board}?${query(quiet ? (rows ? { most: rows + growth } : { loaded }) : {})}`, { signal: filtering.signal, quiet });
   clearTimeout(busy);
   main().classList.remove("board--busy");
-  if (text === null || drag) return;
+  if (text === null || drag) return false;
   growth = 0;
   const answer = parse(text);
   await dress(answer);
@@ -252,6 +252,7 @@ export async function refresh({ quiet = false } = {}) {
   const clear = form.querySelector("[data-clear]");
   if (clear) filters().append(clear);
   set();
+  return true;
 }
 
 /** What lanes and lists wear is fetched when the first of them is shown. */

@@ -27,8 +27,13 @@ function put() {
 /** Heads come anew with every change: what they cost is put back at once, and asked for again a little later. */
 function follow() {
   if (!board()) return;
+  if (query() !== address) { // other filters: what was asked under the old ones is no longer true
+    clearTimeout(timer);
+    sums = new Map();
+    timer = 0;
+    askedAt = -PACE;
+  }
   put();
-  if (query() !== address) askedAt = -PACE; // other filters
   timer ||= setTimeout(ask, Math.max(0, askedAt + PACE - performance.now()));
 }
 
@@ -38,7 +43,7 @@ async function ask() {
   askedAt = performance.now();
   address = query();
   const asked = address, text = await html(asked, { quiet: true });
-  if (text === null || asked !== address) return;
+  if (text === null || !board() || asked !== query()) return;
   sums = new Map([...parse(text).querySelectorAll("[data-cost-of]")].map((cost) => [cost.dataset.costOf, cost]));
   put();
 }

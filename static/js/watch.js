@@ -36,14 +36,16 @@ async function refetch(element) {
   due.delete(element);
   if (!element.isConnected) return;
   if (dragging() || (document.hidden && element.id !== "rail")) return void due.set(element, setTimeout(() => refetch(element), 700));
-  element.fetchedAt = Date.now();
+  const began = (element.fetchedAt = Date.now());
   const source = element.dataset.src;
   const answer = await html(source, { quiet: true, status: true });
-  element.patience = patience(Date.now() - element.fetchedAt, EASY);
+  element.patience = patience(Date.now() - began, EASY);
   if (!element.isConnected) return;
   if (answer.status === 404) element.dispatchEvent(new CustomEvent("vanished", { bubbles: true }));
   if (answer.text === null) return;
   if (element.dataset.src !== source || dragging()) return mark(element); // it shows something else by now
+  if (began < element.shownOf) return; // an answer to a later question was faster
+  element.shownOf = began;
   await htmx.swap({ sourceElement: element, target: element, text: answer.text, swap: "outerMorph" });
 }
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.e2e.axe import violations
 from tests.e2e.conftest import Person, Server
@@ -374,3 +374,31 @@ def test_the_head_of_a_column_says_what_it_is_estimated_to_cost_and_follows(oliv
     olivia.post(f"/tasks/{code}/edit", estimated_cost="20")
     expect(cost).to_contain_text("$20.00", timeout=15_000)
     assert violations(page) == []
+
+
+def test_a_board_that_could_not_be_fetched_is_asked_for_again(olivia: Person):
+    page = olivia.open()
+    whole = re.compile(r"/\?.*loaded=")
+    page.route(whole, lambda route: route.abort(), times=1)
+    with page.expect_response(whole):
+        page.evaluate("document.dispatchEvent(new CustomEvent('resync'))")
+
+
+def test_a_late_answer_covers_nothing_newer(olivia: Person):
+    code = olivia.new_task("First")
+    page = olivia.open(f"/tasks/{code}")
+    title = page.locator(f"#title-{code}")
+    held: list[Route] = []
+    page.route(f"**/tasks/{code}/drawer*", lambda route: held.append(route), times=1)
+    olivia.post(f"/tasks/{code}/edit", title="Second")
+    deadline = time.monotonic() + 15
+    while not held and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    late, answer = held[0], held[0].fetch()
+    olivia.post(f"/tasks/{code}/edit", title="Third")
+    expect(title).to_have_value("Third")
+    assert "Second" in answer.text() and "Third" not in answer.text()
+    late.fulfill(response=answer)
+    late.request.response().finished()  # type: ignore[union-attr]
+    page.wait_for_timeout(300)
+    expect(title).to_have_value("Third")
