@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.db.models import Q
@@ -122,7 +123,7 @@ def _pages(tasks: Any) -> Iterator[int]:
 def offer_again() -> int:
     """Chore: tasks that were held back after a failure stand in their queue again. Returns how many.
 
-    Nothing is recorded (the failure said when it would be so); waiting claimers are woken.
+    Nothing is recorded (the failure said when it would be so); waiting claimers are woken, open screens draw them anew.
     """
     due = Task.objects.filter(not_before__lte=Now())
     return _offered_again() if due.exists() else 0
@@ -130,12 +131,12 @@ def offer_again() -> int:
 
 @log.verb
 def _offered_again() -> int:
-    due = Task.objects.filter(not_before__lte=Now()).order_by("not_before").locked(skip=True)[:PAGE]
+    due = list(Task.objects.filter(not_before__lte=Now()).order_by("not_before").locked(skip=True)[:PAGE])
     held = Task.objects.filter(pk__in=[task.pk for task in due])
     waits = Q(status=READY) | Q(status=ASSIGNED, assignee__isnull=False)
     unapproved = Q(needs_approval=True, approved_at=None)
     offered = held.filter(waits, blockers_open=0).exclude(unapproved).update(not_before=None, offered=True)
     held.exclude(not_before=None).update(not_before=None)
-    if offered:
-        log.after_commit(lambda: live.ping({"offered": offered}))
+    for task in due:
+        log.after_commit(partial(live.ping, {"task": task.code, "offered": True}))
     return offered

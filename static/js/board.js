@@ -32,7 +32,7 @@ let everything = false;
 document.addEventListener("live", ({ detail }) => {
   if (!main()) return;
   for (const event of detail) {
-    if (event.seq && event.task) touched.add(event.task);
+    if (event.task && (event.seq || event.offered)) touched.add(event.task);
     if (event.seq && event.agent && !event.task) for (const card of document.querySelectorAll(`.card[data-agent="${CSS.escape(event.agent)}"]`)) touched.add(card.dataset.code);
     if (event.data?.renumbered) everything = true; // the places of many cards changed with this one
     if (event.type === "venture.changed") everything = true;

@@ -55,7 +55,7 @@ export const refresh = refetch;
 document.addEventListener("live", ({ detail }) => {
   const touched = new Set();
   for (const event of detail) {
-    if (event.seq) names(event).forEach((name) => touched.add(name));
+    if (event.seq || event.offered) names(event).forEach((name) => touched.add(name));
     else signOfLife(event);
   }
   if (touched.size) touch((element) => element.dataset.watch.split(" ").some((name) => touched.has(name)));

@@ -219,7 +219,7 @@ def test_a_failed_task_is_offered_again_when_its_time_has_come_and_not_before(ad
     Task.objects.update(not_before=log.now() - timedelta(seconds=1))
     assert sweeping.offer_again() == 1
     assert log.head() == head, "nothing is recorded: the failure said when"
-    assert heard == [{"offered": 1}]
+    assert heard == [{"task": task.code, "offered": True}]
     assert [claim.task.pk for claim in claiming.claim_next(ada, Wish())] == [task.pk]
 
 
