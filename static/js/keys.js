@@ -44,10 +44,42 @@ function act(event, what) {
   what();
 }
 
-/** Loaded when it is first asked for. */
-async function palette() {
-  (await import("./palette.js")).show();
+const AT_MOST = 5000; // ms that keys are kept for a part that does not come
+
+/** Shows a part of the page that is loaded first: `loading` is its import, `show` what to do with it. Keys that are pressed
+    until it stands are given to it then, in their order: who types ahead loses nothing. */
+export async function summon(loading, show) {
+  const early = [];
+  const keep = (event) => {
+    if (event.metaKey || event.ctrlKey || event.altKey || /^F\d/.test(event.key)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    early.push(event);
+  };
+  const stop = () => removeEventListener("keydown", keep, true);
+  addEventListener("keydown", keep, true);
+  setTimeout(stop, AT_MOST);
+  try {
+    await show(await loading);
+  } finally {
+    stop();
+  }
+  early.forEach(again);
 }
+
+/** What the page and the browser would have done with the key, in the place that has the focus now. */
+function again({ key, shiftKey }) {
+  const target = document.activeElement;
+  if (!target.dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey, bubbles: true, cancelable: true }))) return;
+  const over = target.closest("dialog, .menu");
+  if (key === "Escape") over?.matches("dialog") ? over.close() : over?.hidePopover();
+  else if (!inField(target)) return;
+  else if (key === "Enter") target.form?.requestSubmit();
+  else if (key === "Backspace") document.execCommand("delete");
+  else if (key.length === 1) document.execCommand("insertText", false, key); // as typed: with its events, and to be undone
+}
+
+const palette = () => summon(import("./palette.js"), ({ show }) => show());
 
 const button = document.querySelector("[data-palette-open]");
 if (button && !/Mac|iPhone|iPad/.test(navigator.platform)) button.querySelector("kbd").textContent = "Ctrl K";

@@ -1,12 +1,12 @@
 /* What the board needs only now and then: each part is loaded at the first sign that somebody wants it. */
-import { isSingle } from "./keys.js";
+import { isSingle, summon } from "./keys.js";
 
 const mayMove = () => document.body.matches("[data-may-move]");
 const cardAt = (target) => (mayMove() && document.querySelector("[data-board]") ? target.closest?.(".card") : null);
 
 document.addEventListener("click", async (event) => {
   const count = event.target.closest?.("[data-limit]");
-  if (count) return (await import("./limits.js")).openLimit(count);
+  if (count) return summon(import("./limits.js"), ({ openLimit }) => openLimit(count));
   const mark = event.target.closest?.(".card--blocked .card__step, .card .meta:has(.i-link)"); // it lies above the link of its card
   if (mark && !event.shiftKey && !event.ctrlKey && !event.metaKey) return mark.closest(".card").querySelector(".card__title a").click();
   const card = event.shiftKey || event.ctrlKey || event.metaKey ? cardAt(event.target) : null;
@@ -29,25 +29,6 @@ document.addEventListener("pointerover", async ({ target, pointerType }) => {
   (await import("./hovers.js")).tell(title ?? blocked, source);
 });
 
-let lifting = null; // once loaded it is called at once
-
-/** Loads it. The keys that are pressed meanwhile: none of them is lost. */
-async function loadLifting() {
-  const early = [];
-  const keep = (event) => {
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    early.push(event);
-  };
-  document.addEventListener("keydown", keep, true);
-  try {
-    lifting = await import("./lifting.js");
-  } finally {
-    document.removeEventListener("keydown", keep, true);
-  }
-  return early;
-}
-
 document.addEventListener("keydown", async (event) => {
   const card = cardAt(event.target);
   if (!card || event.defaultPrevented || event.repeat || !isSingle(event) || event.target.closest("button")) return;
@@ -56,9 +37,7 @@ document.addEventListener("keydown", async (event) => {
     (await import("./choosing.js")).choose(card, { upTo: event.shiftKey });
   } else if (event.key === " ") {
     event.preventDefault();
-    const early = lifting ? [] : await loadLifting();
-    lifting.lift(card);
-    early.forEach(lifting.carry);
+    summon(import("./lifting.js"), ({ lift }) => lift(card));
   }
 });
 

@@ -22,9 +22,7 @@ export function lift(card) {
   say(`${card.querySelector(".card__title").textContent} taken up, in ${titleOf(card.parentElement)}. Arrows move it, space puts it down, Escape puts it back.`);
 }
 
-/** What a key does with the card that is held. */
-export function carry(event) {
-  if (!held) return;
+function carry(event) {
   if (event.key === "Escape" || event.key === "Tab") back(event);
   else if (event.key === " " || event.key === "Enter") down(event);
   else if (event.key === "ArrowUp" || event.key === "ArrowDown") along(event.key === "ArrowUp" ? -1 : 1);

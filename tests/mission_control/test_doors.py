@@ -724,7 +724,7 @@ def test_two_servers_hear_each_other_at_once_and_without_the_layer_within_a_seco
             claim(3)
             rung = sorted(claim(1) for _ in range(15))
             valkey.kill()
-            assert claim(10) < 1.0
+            assert sorted(claim(1) for _ in range(10))[5] < 1.0  # no single hiccup of the machine decides
             with one.socket(key=key) as fresh:  # a new stream opens without it too
                 heard(fresh)
                 subscribed(fresh, "tasks")

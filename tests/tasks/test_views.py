@@ -463,7 +463,7 @@ def test_ten_thousand_comments_slow_neither_the_board_nor_the_drawer_nor_a_compl
         began = time.perf_counter()
         act()
         took[name] = time.perf_counter() - began
-    assert max(took.values()) < 1, took
+    assert max(took.values()) < 3, took
     assert fresh(task).comment_count == many + 1
 
 
