@@ -74,7 +74,6 @@ class Runner:
 
     def run(self) -> int:
         """Work until it is stopped. 0: in order; 1: the server refused for good."""
-        self._check_agent()
         folders: dict[str, Path | None] = {"": None, **self.options.repositories}
         for folder in folders.values():
             for trouble in self.workshop(folder).sweep():
@@ -105,7 +104,8 @@ class Runner:
                 self._workshops[name] = Workshop(self.options.folder, repository, self.options.agent)
             return self._workshops[name]
 
-    def _check_agent(self) -> None:
+    def check_agent(self) -> None:
+        """Refused where the key is that of another, or nobody answers."""
         own = self.wire().call("GET", "/agents/me")["agent"]["id"]
         if own != self.options.agent:
             raise Refused(f"This key is that of {own}, not of {self.options.agent}.", code="not_allowed", status=403)
@@ -252,7 +252,7 @@ class Attempt:
 
     def _run_in(self, place: Place) -> bool:
         if place.aside:
-            warn(f"{self.code} had a folder that is no working tree any more. It is {place.aside} now.")
+            warn(f"{self.code} had a folder that cannot be used. It is {place.aside} now.")
         path = f"/tasks/{self.code}/briefing"
         told = self.runner.wire().call("GET", path, query={"format": "text"}, headers={"Accept": "text/markdown"})
         place.tell(str(told))
@@ -308,8 +308,7 @@ class Attempt:
         next_report = time.monotonic() + 0.5
         while supervised.process.poll() is None:
             self._look_at_limits()
-            if time.monotonic() >= next_report:
-                self._tell_progress()
+            if time.monotonic() >= next_report and self._tell_progress():
                 next_report = time.monotonic() + REPORT_SECONDS
             with contextlib.suppress(subprocess.TimeoutExpired):
                 supervised.process.wait(0.1)
@@ -374,7 +373,8 @@ class Attempt:
         if time.monotonic() > self.lease_until:  # whatever keeps the pulse from saying so
             self._stop("lease_lost")
 
-    def _tell_progress(self) -> None:
+    def _tell_progress(self) -> bool:
+        """Whether there was something to tell."""
         with self._words:
             news, spent = self._news, self._spent()
             self._news = None
@@ -385,13 +385,14 @@ class Attempt:
             told["message"] = news.message
         now = tuple(sorted(told.items()))
         if not told or now == self._sent or self.stopped:
-            return
+            return False
         self._sent = now
         try:
             self._call(self.runner.wire(timeout=5.0, patience=0.0), "progress", told)
         except Refused as refused:
             if refused.code in OVER:
                 self._stop(refused.code)
+        return True
 
     def _spent(self) -> dict[str, Any]:
         out = self.output

@@ -123,6 +123,7 @@ def work(call: Call) -> int:
 
     try:
         runner = Runner(call.url, call.key, options_of(call.given, call.given.command))
+        runner.check_agent()  # while it waits for the server, a signal ends it at once
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
         return runner.run()

@@ -126,7 +126,7 @@ class Workshop:
 
 class Place:
     """The folder of one task. `path` is where the command works, `beside` what is told to it. `branch` may be empty.
-    `aside` is where a broken one went that stood in its way."""
+    `aside` is where one went that stood in its way and could neither be used nor taken away."""
 
     def __init__(self, workshop: Workshop, code: str, path: Path, beside: Path) -> None:
         self.workshop, self.code, self.path, self.beside = workshop, code, path, beside
@@ -165,9 +165,11 @@ class Place:
         try:
             self.reopen()
         except Broken:
-            self.aside = self.path.rename(self.path.with_name(f"{self.code}.{self.mark[:8]}"))
+            self._put_aside()
         with self.workshop.alone():
             if self.branch == branch:
+                with suppress(Trouble):  # the next attempt may be able to set it right
+                    self.keep()
                 self.is_resumed = True
             else:
                 self.keep()
@@ -177,10 +179,10 @@ class Place:
                 new = (str(self.path), branch) if known else ("-b", branch, "--", str(self.path), base)
                 self.workshop.git("worktree", "add", "--quiet", *new)
                 self.branch = branch
-        fork = self.workshop.git("merge-base", base, f"refs/heads/{branch}", may_fail=True)
+        fork = self.workshop.git("merge-base", base, f"refs/heads/{self.branch}", may_fail=True)
         self.start = fork.stdout.strip() or base
         written = self.beside / f"{BEGAN}.new"
-        written.write_text(f"{branch} {self.start}", encoding="ascii")
+        written.write_text(f"{self.branch} {self.start}", encoding="ascii")
         written.replace(self.beside / BEGAN)  # all of it or nothing: what stands here decides over what was made
 
     def reopen(self) -> None:
@@ -319,8 +321,13 @@ class Place:
             (self.beside / name).unlink(missing_ok=True)
         self.workshop.git("worktree", "remove", "--force", "--force", "--", str(self.path), may_fail=True)
         shutil.rmtree(self.path, ignore_errors=True)
+        if self.path.exists():  # a file of another user, as a container leaves them
+            self._put_aside()
         self.workshop.git("worktree", "unlock", "--", str(self.path), may_fail=True)
         self.workshop.git("worktree", "prune", may_fail=True)
+
+    def _put_aside(self) -> None:
+        self.aside = self.path.rename(self.path.with_name(f"{self.code}.{self.mark[:8]}"))
 
     def _commit(self, name: str, folder: Path | None = None) -> str:
         asked = ("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")

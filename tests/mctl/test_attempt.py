@@ -3,6 +3,8 @@ none, and commands that leave more behind than they should. Its life with a real
 
 import contextlib
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -191,6 +193,22 @@ def test_a_slot_says_why_it_gets_no_work_and_ends_where_that_is_for_good(tmp_pat
     assert runner.problem == "lease_seconds: at least 10." and runner.stopping.is_set()
     said = capsys.readouterr().err
     assert said.count("Away.") == 1 and "odd" in said
+
+
+def test_a_runner_that_still_waits_for_its_server_ends_at_once_when_it_is_told_to(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        environment = {**os.environ, "MISSION_CONTROL_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        words = ["work", "--agent", "ada", "--folder", str(tmp_path), "--", "true"]
+        runner = subprocess.Popen(
+            [sys.executable, "-m", "mission_control.mctl", *words], env={**environment, "MISSION_CONTROL_KEY": "mc_key"}
+        )
+        try:
+            silent.accept()[0].close()
+            runner.terminate()
+            assert runner.wait(5) == -signal.SIGTERM
+        finally:
+            runner.kill()
 
 
 # ── the command and the one between ─────────────────────────────────────────────────────────────────────────────────

@@ -73,6 +73,18 @@ def test_what_a_command_made_elsewhere_is_on_the_branch_of_its_task(workshop, re
     assert "guide.md" in files(repository)
 
 
+def test_what_an_attempt_made_on_no_branch_is_named_before_the_next_one_can_leave_it(workshop, repository):
+    with attempt(workshop) as place:
+        git(place.path, "checkout", "-q", "--detach")
+        (place.path / "guide.md").touch()  # and the runner is killed
+    with attempt(workshop) as place:
+        assert place.is_resumed and "guide.md" in files(repository)
+        git(place.path, "checkout", "-q", "--detach", "main")
+        place.commit("the rest")
+        place.leave()
+    assert "guide.md" in files(repository)
+
+
 def test_what_is_no_continuation_of_the_branch_gets_one_beside_it(workshop, repository):
     with attempt(workshop) as place:
         (place.path / "one").touch()
@@ -202,6 +214,22 @@ def test_a_folder_that_is_no_working_tree_any_more_is_left_alone(workshop, repos
         place.leave()
     assert workshop.sweep() == []
     git(workshop.root, "rev-parse", "HEAD", fails=True)
+
+
+def test_what_cannot_be_taken_away_does_not_stand_in_the_way_of_the_next_attempt(workshop, repository, monkeypatch):
+    """Files of another user, as a container leaves them."""
+    with attempt(workshop) as place, monkeypatch.context() as without:
+        without.setattr(worktree.shutil, "rmtree", lambda *_, **__: None)
+        real = worktree._git
+        without.setattr(
+            worktree,
+            "_git",
+            lambda *given, **how: real(given[0], *(["version"] if "remove" in given else given[1:]), **how),
+        )
+        place.leave()
+    assert git(repository, "worktree", "list").count("\n") == 0
+    with attempt(workshop) as place:
+        place.leave()
 
 
 def test_a_repository_inside_the_folder_is_not_thrown_away(workshop, repository):
