@@ -10,12 +10,13 @@ from agents import enrolment, keys, roster
 from agents import serializers as shape
 from agents.acting import act_for
 from agents.models import Agent, EnrolmentToken
-from mission_control import log, notifications
+from mission_control import log
 from mission_control.actors import Actor
 from mission_control.endpoints import NO_STORE, OPERATE, STEER, Call, endpoint, limited
 from mission_control.errors import Invalid, NotAllowed
 from mission_control.idempotency import Reply
 from mission_control.models import Fleet, Webhook
+from mission_control.outbound import notifications
 from mission_control.paging import Page, page
 from mission_control.query import CURSOR, LIMIT, Param, Query, flag, line, one_of, ordering, several
 from mission_control.rest import ANYONE, KNOWN

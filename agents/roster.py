@@ -17,10 +17,11 @@ from django.utils.text import slugify
 
 from agents import enrolment, keys
 from agents.models import Agent, EnrolmentToken
-from mission_control import log, webhooks
+from mission_control import log
 from mission_control.actors import Actor, system
 from mission_control.errors import Invalid, NotAllowed, NotThere, Refused
 from mission_control.models import Activity, Webhook
+from mission_control.outbound import webhooks
 from ventures.models import Venture
 
 logger = logging.getLogger(__name__)

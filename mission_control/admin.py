@@ -30,11 +30,13 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 
-from mission_control import deliveries, log, loops, people, webhooks
+from mission_control import log, loops
+from mission_control.accounts import people
 from mission_control.actors import Actor, person
 from mission_control.errors import Refused
 from mission_control.models import Activity, Circuit, Delivery, Fleet, Seal, User, Watermark, Webhook
 from mission_control.money import to_micro_usd, to_usd
+from mission_control.outbound import deliveries, webhooks
 
 MOST_COUNTED = 10_000  # rows a list counts and pages through; beyond that, search or filter
 MOST_AT_ONCE = 500  # rows one action may touch

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connection
 
-from mission_control import outgoing
+from mission_control.outbound import outgoing
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 SQLITE_AT_LEAST = (3, 37)

@@ -19,7 +19,9 @@ from typing import Any
 from django.contrib.sessions.models import Session
 from django.db.models.functions import Now
 
-from mission_control import announcing, deliveries, idempotency, invitations, live, log, notifications, sending, tickets
+from mission_control import idempotency, live, log, tickets
+from mission_control.accounts import invitations
+from mission_control.outbound import announcing, deliveries, notifications, sending
 
 logger = logging.getLogger(__name__)
 WORKERS = 3

@@ -1,4 +1,5 @@
-"""How the product says no: `Refused`, and the one shape of every error answer. Not: the rules that refuse."""
+"""How the product says no: `Refused`, the body of every error answer, and what errors of others stand for. Not: the rules
+that refuse."""
 
 from __future__ import annotations
 
@@ -7,8 +8,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import DataError, OperationalError
-from django.http import Http404, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import Http404
 from rest_framework import exceptions
 
 logger = logging.getLogger(__name__)
@@ -71,20 +71,6 @@ class Invalid(Refused):
 
     def body(self) -> dict[str, Any]:
         return {**super().body(), "details": self.details}
-
-
-def answer_exception(error: Exception, _context: Any = None) -> HttpResponseBase | None:
-    """What the API answers to an exception; None for a fault of ours, which is raised on and logged."""
-    refused = as_refusal(error)
-    if refused is None:
-        return None
-    from mission_control import strict_json  # it refuses with our words
-
-    body = strict_json.write(refused.body())
-    response = HttpResponse(body, status=refused.status, content_type="application/json")
-    for name, value in refused.headers().items():
-        response[name] = value
-    return response
 
 
 def as_refusal(error: Exception) -> Refused | None:

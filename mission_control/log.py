@@ -25,9 +25,10 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.db.models.signals import post_save
 
-from mission_control import carrying, sql
+from mission_control import sql
 from mission_control.actors import Actor
 from mission_control.errors import Refused
+from mission_control.keeping import carrying
 from mission_control.models import Activity, Checkpoint, Fleet, Seal, StatusCount, Watermark
 
 P = ParamSpec("P")

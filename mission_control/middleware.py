@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 
-from mission_control import required_step
+from mission_control.accounts import required_step
 from mission_control.errors import Refused
 
 ADD = "/account/second-step"

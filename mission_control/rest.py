@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser, MultiPartParser
@@ -18,7 +19,7 @@ from rest_framework.request import Request
 
 from mission_control import callers, strict_json
 from mission_control.actors import Actor, person
-from mission_control.errors import NotAllowed
+from mission_control.errors import NotAllowed, as_refusal
 
 JSON = "application/json"
 ANYONE: tuple[str, ...] | None = None  # no credentials needed
@@ -49,6 +50,18 @@ class Renderer(JSONRenderer):
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         return b"" if data is None else strict_json.write(data)
+
+
+def answer_exception(error: Exception, _context: Any = None) -> HttpResponseBase | None:
+    """What the API answers to an exception; None for a fault of ours, which is raised on and logged."""
+    refused = as_refusal(error)
+    if refused is None:
+        return None
+    body = strict_json.write(refused.body())
+    response = HttpResponse(body, status=refused.status, content_type="application/json")
+    for name, value in refused.headers().items():
+        response[name] = value
+    return response
 
 
 class JsonOnly(BaseContentNegotiation):

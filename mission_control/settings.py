@@ -179,23 +179,23 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_REDIRECT_URL = "/"
 LOGIN_URL = "/account/login"
-ACCOUNT_ADAPTER = "mission_control.login.AccountAdapter"
+ACCOUNT_ADAPTER = "mission_control.accounts.login.AccountAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_LOGOUT_REDIRECT_URL = "/account/login"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
 MFA_PASSKEY_LOGIN_ENABLED = True
-MFA_ADAPTER = "mission_control.second_step.SecondStepAdapter"
+MFA_ADAPTER = "mission_control.accounts.second_step.SecondStepAdapter"
 MFA_TOTP_ISSUER = "Mission Control"
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_FORMS = {
-    "authenticate": "mission_control.second_step.CodeForm",
-    "reauthenticate": "mission_control.second_step.CodeAgainForm",
-    "authenticate_webauthn": "mission_control.second_step.PasskeyForm",
-    "reauthenticate_webauthn": "mission_control.second_step.PasskeyAgainForm",
-    "login_webauthn": "mission_control.second_step.PasskeyAloneForm",
-    "add_webauthn": "mission_control.second_step.NewPasskeyForm",
+    "authenticate": "mission_control.accounts.second_step.CodeForm",
+    "reauthenticate": "mission_control.accounts.second_step.CodeAgainForm",
+    "authenticate_webauthn": "mission_control.accounts.second_step.PasskeyForm",
+    "reauthenticate_webauthn": "mission_control.accounts.second_step.PasskeyAgainForm",
+    "login_webauthn": "mission_control.accounts.second_step.PasskeyAloneForm",
+    "add_webauthn": "mission_control.accounts.second_step.NewPasskeyForm",
 }
 
 # ── HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -266,7 +266,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["mission_control.rest.Renderer"],
     "DEFAULT_PARSER_CLASSES": ["mission_control.rest.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "mission_control.errors.answer_exception",
+    "EXCEPTION_HANDLER": "mission_control.rest.answer_exception",
     "UNAUTHENTICATED_USER": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -293,7 +293,7 @@ SPECTACULAR_SETTINGS = {
         "BlockKind": "tasks.vocabulary.BLOCK_KINDS",
         "ContextKind": "tasks.vocabulary.CONTEXT_KINDS",
         "HandOverWay": "tasks.vocabulary.HAND_OVER_WAYS",
-        "MergeState": "tasks.merging.STATES",
+        "MergeState": "tasks.dispatching.merging.STATES",
     },
     "PATH_CONVERTER_OVERRIDES": {
         "code": {"type": "string", "pattern": "^[a-z0-9]{8}$"},

@@ -12,26 +12,21 @@ from django.views.decorators.cache import never_cache
 from agents.urls import api_urls as agent_calls
 from agents.urls import page_urls as agent_pages
 from mission_control import (
-    account_views,
     addresses,  # noqa: F401 - knows what <number:…> is
     api,
-    backup_views,
-    channels_api,
-    channels_views,
     circuit_views,
     endpoints,
     health,
     loops_api,
-    notifications_api,
     onboarding,
     onboarding_views,
-    people_views,
     views,
-    webhook_views,
-    webhooks_api,
 )
-from tasks import a2a_api, otlp_api
-from tasks.mcp_api import mcp
+from mission_control.accounts import account_views, people_views
+from mission_control.keeping import backup_views
+from mission_control.outbound import channels_api, channels_views, notifications_api, webhook_views, webhooks_api
+from tasks.protocols import a2a_api, otlp_api
+from tasks.protocols.mcp_api import mcp
 from tasks.urls import api_urls as task_calls
 from tasks.urls import page_urls as task_pages
 from ventures.urls import api_urls as venture_calls

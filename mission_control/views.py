@@ -16,10 +16,12 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
-from mission_control import first_run, log, notifications, settings_tabs
+from mission_control import log, settings_tabs
+from mission_control.accounts import first_run
 from mission_control.actors import Actor, person
 from mission_control.errors import NotAllowed, NotThere
 from mission_control.forms import FirstAdminForm
+from mission_control.outbound import notifications
 
 View = Callable[..., HttpResponseBase]
 COMPRESSED_FROM = 1000  # bytes

@@ -22,7 +22,8 @@ from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
 from django.utils.http import is_same_domain
 
-from mission_control import callers, required_step, tickets
+from mission_control import callers, tickets
+from mission_control.accounts import required_step
 from mission_control.actors import Actor, person
 from mission_control.callers import Unknown
 from mission_control.errors import NotAllowed, Refused

@@ -47,14 +47,16 @@ from mission_control.query import (
 )
 from mission_control.rest import lower
 from mission_control.strict_json import iso
-from tasks import claiming, dispatch, explain, journal, plan, sessions, sweeping, transitions, uploads, vocabulary
+from tasks import claiming, explain, journal, sessions, sweeping, transitions, uploads, vocabulary
 from tasks import serializers as shape
 from tasks.board import tagged
 from tasks.claim_answer import MOST_WAIT, RETRY_AFTER, answer_claim
 from tasks.claiming import Claim, Wish
+from tasks.dispatching import dispatch
 from tasks.leases import PLAIN, Fence
 from tasks.models import Deliverable, Dependency, Session, Task
 from tasks.shapes import EXECUTION_STATES, claim_shape
+from tasks.teamwork import plan
 from tasks.transitions import visible
 from tasks.vocabulary import (
     ASSIGNED,

@@ -9,7 +9,9 @@ class TasksConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models import signals
 
-        from tasks import dispatch, hints, lasting, search, stream_shapes, sweeping, telemetry, telling
+        from tasks import hints, lasting, search, stream_shapes, sweeping, telling
+        from tasks.dispatching import dispatch
+        from tasks.protocols import telemetry
 
         dispatch.register()
         hints.register()

@@ -11,7 +11,7 @@ from django.db.models import F, Q
 
 from mission_control.figures import dollars
 from mission_control.models import Activity
-from tasks.feed import FIELD_WORDS, Line, line
+from tasks.pages.feed import FIELD_WORDS, Line, line
 from tasks.vocabulary import PRIORITIES, STATUSES
 
 TOLD = Q(data__has_any_keys=["before", "after"]) | ~Q(status_from=F("status_to"))  # lines that changed something

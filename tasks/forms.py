@@ -14,7 +14,7 @@ from mission_control.errors import Invalid
 from mission_control.money import to_micro_usd, typed_decimal
 from tasks.board import CREATABLE, DEADLINES, Filters
 from tasks.models import Task
-from tasks.smart_line import Line, read
+from tasks.pages.smart_line import Line, read
 from tasks.vocabulary import ASSIGNED, MEDIUM, PRIORITIES, READY, STATUSES, priority_named
 from ventures.models import Venture
 

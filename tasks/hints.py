@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.models import Agent
-from mission_control import deliveries, loops, webhooks
+from mission_control import loops
 from mission_control.models import Activity
+from mission_control.outbound import deliveries, webhooks
 from tasks.vocabulary import ASSIGNED, KINDS
 
 

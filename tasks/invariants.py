@@ -28,8 +28,10 @@ from django.db.models import (
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce, Lag
 
-from mission_control import carrying, log, notifications
+from mission_control import log
+from mission_control.keeping import carrying
 from mission_control.models import Activity, Checkpoint, Delivery, Fleet, Notification, PrunedTask, Watermark
+from mission_control.outbound import notifications
 from tasks.collaboration_models import PlanStep
 from tasks.models import Deliverable, Dependency, Session, Task
 from tasks.vocabulary import ASSIGNED, BLOCKED, DONE, IN_PROGRESS, OPEN, READY

@@ -31,8 +31,8 @@ from mission_control.models import Activity
 from mission_control.strict_json import iso
 from tasks import vocabulary
 from tasks.models import Deliverable, Session, Task
-from tasks.plan_serializers import steps_field
 from tasks.shapes import EXECUTION_STATES, Around, briefing_of, session_shape, task_shape
+from tasks.teamwork.plan_serializers import steps_field
 from tasks.vocabulary import BLOCK_KINDS, DELIVERABLE_TYPES, PRIORITIES, SESSION_TYPES, STATUSES
 
 CODE = r"[a-z0-9]{8}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mission_control import notifications
 from mission_control.models import Activity, User
-from mission_control.notifications import Recipient, operators
+from mission_control.outbound import notifications
+from mission_control.outbound.notifications import Recipient, operators
 from tasks.hints import assigns
 from tasks.models import Session, Task
 from tasks.vocabulary import FAILED, REVIEW

@@ -7,29 +7,13 @@ from django.urls.converters import StringConverter
 
 from mission_control import addresses  # noqa: F401 - knows what <number:…> is
 from mission_control.endpoints import resource
-from tasks import (
-    api,
-    approval_api,
-    audit_api,
-    briefing_api,
-    data_views,
-    dispatch_api,
-    dispatch_views,
-    feedback_api,
-    files_api,
-    inbox_views,
-    menu_views,
-    merge_api,
-    merge_views,
-    otlp_api,
-    plan_api,
-    run_api,
-    session_views,
-    styleguide_views,
-    venture_views,
-    views,
-)  # fmt: skip
-from tasks import collaboration_api as team
+from tasks import api, approval_api, audit_api, briefing_api, run_api, views
+from tasks.dispatching import dispatch_api, dispatch_views, merge_api, merge_views
+from tasks.exchange import data_views, files_api
+from tasks.pages import inbox_views, menu_views, session_views, styleguide_views, venture_views
+from tasks.protocols import otlp_api
+from tasks.teamwork import collaboration_api as team
+from tasks.teamwork import feedback_api, plan_api
 
 
 class TaskCode(StringConverter):

@@ -15,21 +15,25 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import SafeString, mark_safe
 
 from agents.acting import act_for
-from mission_control import first_run, notifications, settings_tabs
+from mission_control import settings_tabs
+from mission_control.accounts import first_run
 from mission_control.actors import Actor, person
 from mission_control.errors import Invalid, NotThere, Refused
 from mission_control.figures import dollars
+from mission_control.outbound import notifications
 from mission_control.views import PageRequest, is_part, page
-from tasks import approvals, collaboration, dispatch, feedback, forms, plan, transitions
+from tasks import approvals, forms, transitions
 from tasks.board import DROPS, MOST, PAGE, Board, Column, Names, Place, cards, iso, menus, read_order
-from tasks.bulk import Outcome, apply
-from tasks.details import LINES, TABS, Details, digest
-from tasks.finding import find
-from tasks.lanes import GROUPS, lanes, listing
+from tasks.dispatching import dispatch
 from tasks.models import Task
-from tasks.past_views import past_board
-from tasks.preview import kind_shown
-from tasks.shell import Shell, may
+from tasks.pages.bulk import Outcome, apply
+from tasks.pages.details import LINES, TABS, Details, digest
+from tasks.pages.finding import find
+from tasks.pages.lanes import GROUPS, lanes, listing
+from tasks.pages.past_views import past_board
+from tasks.pages.preview import kind_shown
+from tasks.pages.shell import Shell, may
+from tasks.teamwork import collaboration, feedback, plan
 from tasks.vocabulary import COLUMNS, CONTEXT_KINDS, DONE, INBOX, OPEN, PRIORITIES, READY, STATUSES, STEP_STATES
 from ventures import catalogue
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from mission_control import deliveries, log, loops, schema, webhooks
+from mission_control import log, loops, schema
 from mission_control.models import IdempotentAnswer
+from mission_control.outbound import deliveries, webhooks
 from tasks import handover, transitions
 from tests.conftest import DIRECTOR, Api, a_task, claimed, fence, fresh
 from tests.test_access import ROUTES
@@ -143,8 +144,8 @@ def called(world: World) -> tuple[Api, Any, dict[str, Any]]:
 
 
 def told(world: World) -> tuple[Api, Any, dict[str, Any]]:
-    from mission_control import notifications
     from mission_control.models import Notification
+    from mission_control.outbound import notifications
 
     transitions.create(DIRECTOR, title="For ada", assignee=world.actors["ada"].agent)
     notifications.make_from_log()

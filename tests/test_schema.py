@@ -19,7 +19,8 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi import checks
 
-from mission_control import callers, webhooks
+from mission_control import callers
+from mission_control.outbound import webhooks
 from tasks import transitions
 from tests.conftest import DIRECTOR, Api, a_task, claimed, key_of
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from .client import Lease, form_of
+from .options import PRESETS, SLUG, Options
 from .output import MOST_LINE, Output, Progress
 from .supervisor import MARK, Supervised, end_marked
 from .verbs import warn
 from .wire import Refused, Wire
-from .work import PRESETS, SLUG, Options
 from .worktree import CONTEXT, Place, Trouble, Workshop, slug
 
 LISTEN_SECONDS = 50

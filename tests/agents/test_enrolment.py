@@ -8,7 +8,8 @@ from django.db import connection, connections
 
 from agents import enrolment, roster
 from agents.models import Agent, EnrolmentToken
-from mission_control import log, people
+from mission_control import log
+from mission_control.accounts import people
 from mission_control.errors import Invalid, NotAllowed
 from mission_control.models import Activity
 from tests.conftest import DIRECTOR, Api

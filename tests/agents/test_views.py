@@ -10,7 +10,8 @@ from django.test import Client
 
 from agents import keys, roster
 from agents.models import Agent, AgentKey
-from mission_control import log, webhooks
+from mission_control import log
+from mission_control.outbound import webhooks
 from tests.conftest import DIRECTOR, a_task, claimed
 from ventures import ledger
 from ventures.ledger import Spent

@@ -3,8 +3,8 @@
 import pytest
 
 from agents import roster
-from mission_control import deliveries
 from mission_control.models import Delivery, Webhook
+from mission_control.outbound import deliveries
 from tests.conftest import DIRECTOR, Api, a_task
 
 pytestmark = pytest.mark.django_db

@@ -28,9 +28,10 @@ from agents import keys as agent_keys  # noqa: E402
 from mission_control import log  # noqa: E402
 from mission_control.actors import SCOPE_ABILITIES, Actor, system  # noqa: E402
 from mission_control.models import Activity, User  # noqa: E402
-from tasks import claiming, collaboration, transitions  # noqa: E402
+from tasks import claiming, transitions  # noqa: E402
 from tasks import models as task_models  # noqa: E402
 from tasks.models import Task  # noqa: E402
+from tasks.teamwork import collaboration  # noqa: E402
 from tasks.vocabulary import URGENT  # noqa: E402
 from tests.bench import load as bulk  # noqa: E402
 from tests.bench.report import percentile  # noqa: E402

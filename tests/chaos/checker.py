@@ -5,7 +5,7 @@ A program of its own: it shares no code with the product or with the simulator, 
     python tests/chaos/checker.py --database URL --history FILE … [--log FILE …] [--least-refused 100]
 
 It prints what it looked at and every finding, and exits with 1 when there is one. What the lines of a history hold is
-told in tasks/fleet_client.py; the promises are those of the README of the specification: one owner, zombies cannot
+told in tasks/demo/fleet_client.py; the promises are those of the README of the specification: one owner, zombies cannot
 write, a 2xx is durable, no limbo, one change is one activity.
 """
 

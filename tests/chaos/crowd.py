@@ -21,9 +21,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tasks import fleet_simulator  # noqa: E402 - the project is not installed, so the path comes first
-from tasks.fleet_client import History  # noqa: E402
-from tasks.fleet_simulator import Director, Fleet, Graveyard, Plan  # noqa: E402
+from tasks.demo import fleet_simulator  # noqa: E402 - the project is not installed, so the path comes first
+from tasks.demo.fleet_client import History  # noqa: E402
+from tasks.demo.fleet_simulator import Director, Fleet, Graveyard, Plan  # noqa: E402
 
 
 class Crowd:

@@ -16,7 +16,7 @@ from typing import Any
 import websockets.exceptions
 import websockets.sync.client
 
-from tasks.fleet_client import History
+from tasks.demo.fleet_client import History
 
 BROKEN = (OSError, http.client.HTTPException, websockets.exceptions.WebSocketException, ValueError, EOFError)
 

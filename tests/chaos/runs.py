@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tasks.fleet_client import History
-from tasks.fleet_simulator import Plan
+from tasks.demo.fleet_client import History
+from tasks.demo.fleet_simulator import Plan
 from tests.chaos import checker, readers
 from tests.chaos.checker import Report
 from tests.chaos.crowd import Crowd

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tasks.fleet_client import Answer, Client, History  # noqa: E402 - the project is not installed, so the path comes first
+from tasks.demo.fleet_client import Answer, Client, History  # noqa: E402 - the project is not installed, so the path comes first
 
 
 def main(url: str, key: str, task: str, history: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.fleet_client import Client, History
+from tasks.demo.fleet_client import Client, History
 from tests import servers
 from tests.chaos import checker
 from tests.chaos.readers import EventStream

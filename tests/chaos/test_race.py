@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.fleet_simulator import Plan
+from tasks.demo.fleet_simulator import Plan
 from tests.chaos.runs import Run
 
 pytestmark = [pytest.mark.chaos]

@@ -18,7 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mission_control.mctl import cli, wire
-from tasks.fleet_client import History
+from tasks.demo.fleet_client import History
 
 VERBS = ("claim", "heartbeat", "progress", "complete", "fail", "release", "block")
 

@@ -6,10 +6,12 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
-from mission_control import log, people, webhooks
+from mission_control import log
+from mission_control.accounts import people
 from mission_control.actors import person
 from mission_control.errors import NotAllowed, Refused
 from mission_control.models import Activity, Circuit, Delivery, Fleet, Seal, User, Watermark
+from mission_control.outbound import webhooks
 from tests.admin_pages import act, errors, form_of, send
 from tests.conftest import DIRECTOR
 

@@ -6,10 +6,12 @@ import datetime
 
 import pytest
 
-from mission_control import deliveries, log, loops, webhooks
+from mission_control import log, loops
 from mission_control.errors import NotAllowed, NotThere, Refused
 from mission_control.models import Activity, Circuit, Delivery, Wake
-from tasks import collaboration, transitions
+from mission_control.outbound import deliveries, webhooks
+from tasks import transitions
+from tasks.teamwork import collaboration
 from tests.conftest import DIRECTOR, a_task, an_agent, claimed, fence
 
 pytestmark = pytest.mark.django_db

@@ -5,9 +5,10 @@ import pytest
 from mission_control.errors import NotAllowed, Refused
 from mission_control.log import head
 from mission_control.models import Activity
-from tasks import approvals, claiming, collaboration, explain, handover, invariants, plan, sweeping, transitions
+from tasks import approvals, claiming, explain, handover, invariants, sweeping, transitions
 from tasks.claiming import Wish
 from tasks.models import Task
+from tasks.teamwork import collaboration, plan
 from tasks.vocabulary import BLOCKED
 from tests.conftest import DIRECTOR, a_task, an_agent, claimed, fence, fresh
 from ventures import catalogue

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tasks import collaboration, transitions
+from tasks import transitions
+from tasks.teamwork import collaboration
 from tests.conftest import a_task, claimed
 
 pytestmark = pytest.mark.django_db

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from tasks import approvals, briefing, claiming, collaboration, handover, plan, shapes, transitions
+from tasks import approvals, briefing, claiming, handover, shapes, transitions
 from tasks.claiming import Wish
+from tasks.teamwork import collaboration, plan
 from tests.conftest import DIRECTOR, a_task, claimed, fence, fresh
 from ventures import catalogue
 

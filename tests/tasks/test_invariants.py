@@ -9,14 +9,17 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from agents import roster
-from mission_control import carrying, log, notifications, webhooks
+from mission_control import log
 from mission_control.actors import SCOPE_ABILITIES, Actor, system
+from mission_control.keeping import carrying
 from mission_control.models import Activity, Delivery, Fleet, Notification, StatusCount, Watermark
-from tasks import claiming, collaboration, invariants, plan, transitions
+from mission_control.outbound import notifications, webhooks
+from tasks import claiming, invariants, transitions
 from tasks.claiming import Wish
 from tasks.collaboration_models import PlanStep
 from tasks.leases import Fence
 from tasks.models import Deliverable, Lane, Session, Task
+from tasks.teamwork import collaboration, plan
 from tests.threads import together
 from ventures.ledger import Spent
 from ventures.models import LedgerEntry, Venture

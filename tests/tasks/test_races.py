@@ -20,10 +20,12 @@ from mission_control import log
 from mission_control.actors import SCOPE_ABILITIES, Actor, system
 from mission_control.errors import Refused
 from mission_control.models import Activity
-from tasks import bulk, claiming, dispatch, invariants, leases, transitions
+from tasks import claiming, invariants, leases, transitions
 from tasks.claiming import Wish
+from tasks.dispatching import dispatch
 from tasks.leases import Fence
 from tasks.models import Deliverable, Dependency, Session, Task
+from tasks.pages import bulk
 from tasks.vocabulary import DONE, IN_PROGRESS, READY
 from tests.threads import held, started, together, wait_until_stuck
 from ventures.ledger import Spent

@@ -3,11 +3,14 @@
 import pytest
 
 from agents.acting import act_for
-from mission_control import log, notifications
+from mission_control import log
 from mission_control.actors import person, system
 from mission_control.models import Activity, Notification, User, Watermark
-from tasks import approvals, collaboration, dispatch, handover, transitions
+from mission_control.outbound import notifications
+from tasks import approvals, handover, transitions
+from tasks.dispatching import dispatch
 from tasks.models import Task
+from tasks.teamwork import collaboration
 from tests.conftest import DIRECTOR, a_task, an_agent, claimed, fence, fresh
 
 pytestmark = pytest.mark.django_db

@@ -18,9 +18,10 @@ from agents import roster
 from mission_control import log
 from mission_control.actors import Actor
 from mission_control.models import Activity, Fleet
-from tasks import collaboration, sweeping, transitions, views
+from tasks import sweeping, transitions, views
 from tasks.board import Board, Filters, Names, Place
 from tasks.models import Deliverable, Task
+from tasks.teamwork import collaboration
 from tests.conftest import a_task, claimed, fence, fresh
 from ventures import catalogue
 

@@ -191,7 +191,7 @@ def test_a_hand_over_reaches_the_open_socket_and_the_waiting_claim(product, plac
 PROCESS = """
 from agents import roster
 from mission_control.actors import system
-from tasks import dispatch
+from tasks.dispatching import dispatch
 result = dispatch.process(system("test"), code, roster.by_slug(agent)).session.pk
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from mission_control import backups
+from mission_control.keeping import backups
 
 
 class Command(BaseCommand):

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from mission_control import sending
+from mission_control.outbound import sending
 
 
 class Command(BaseCommand):

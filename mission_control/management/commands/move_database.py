@@ -9,7 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from mission_control import backups, starting
+from mission_control import starting
+from mission_control.keeping import backups
 
 
 class Command(BaseCommand):

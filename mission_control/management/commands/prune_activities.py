@@ -8,10 +8,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from mission_control import log, retention
+from mission_control import log
 from mission_control.actors import system
 from mission_control.ages import age
 from mission_control.errors import Refused
+from mission_control.keeping import retention
 
 
 class Command(BaseCommand):

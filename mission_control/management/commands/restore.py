@@ -8,7 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from mission_control import backups, starting
+from mission_control import starting
+from mission_control.keeping import backups
 
 
 class Command(BaseCommand):

@@ -14,7 +14,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from mission_control import first_run, server, starting
+from mission_control import server, starting
+from mission_control.accounts import first_run
 
 
 class Command(BaseCommand):

@@ -9,8 +9,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from mission_control import log, retention
+from mission_control import log
 from mission_control.errors import Refused
+from mission_control.keeping import retention
 
 
 class Command(BaseCommand):

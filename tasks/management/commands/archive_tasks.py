@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from mission_control.actors import system
 from mission_control.ages import age
 from mission_control.errors import Refused
-from tasks import archiving
+from tasks.exchange import archiving
 
 
 class Command(BaseCommand):

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from mission_control.actors import system
 from mission_control.errors import Refused
-from tasks import importing, orchestrator_folder
+from tasks.exchange import importing, orchestrator_folder
 from ventures import catalogue
 
 

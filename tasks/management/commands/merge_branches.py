@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from mission_control.actors import system
 from mission_control.errors import Refused
-from tasks import merging
+from tasks.dispatching import merging
 from ventures.models import Venture
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from mission_control.errors import Refused
-from tasks import orchestrator_folder
+from tasks.exchange import orchestrator_folder
 
 
 class Command(BaseCommand):

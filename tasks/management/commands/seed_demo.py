@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from mission_control.errors import Refused
-from tasks import demo_history
+from tasks.demo import seeding
 from tasks.models import Task
 
 
@@ -15,14 +15,14 @@ class Command(BaseCommand):
     help = "Fill an empty board with ventures, agents and tasks that have six days of history."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if demo_history.is_told():
+        if seeding.is_told():
             self.stdout.write("The demo is there already. Nothing was changed.")
             return
         if Task.objects.exists():
             self.stdout.write("This board has tasks already: the demo is for an empty one. Nothing was changed.")
             return
         try:
-            tasks = demo_history.tell()
+            tasks = seeding.tell()
         except Refused as refusal:
             raise CommandError(f"{refusal.sentence} Nothing was changed.") from None
-        self.stdout.write(f"The demo is written: {tasks} tasks of the last {demo_history.DAYS} days.")
+        self.stdout.write(f"The demo is written: {tasks} tasks of the last {seeding.DAYS} days.")

@@ -15,9 +15,9 @@ from agents import keys, roster
 from agents.models import Agent, AgentKey
 from mission_control.actors import system
 from mission_control.errors import NotThere, Refused
-from tasks import fleet_simulator, fleet_stories
-from tasks.fleet_client import Client, History
-from tasks.fleet_simulator import Plan
+from tasks.demo import fleet_simulator, fleet_stories
+from tasks.demo.fleet_client import Client, History
+from tasks.demo.fleet_simulator import Plan
 
 LABEL = "simulation"
 

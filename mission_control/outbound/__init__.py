@@ -1,0 +1,1 @@
+"""What goes out: notifications, webhooks, people's channels, all by one guarded client."""

@@ -1,0 +1,1 @@
+"""A believable fleet for who looks at the product: a past that is written, a present that moves."""

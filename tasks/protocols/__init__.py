@@ -1,0 +1,1 @@
+"""The protocols of others, each led to the verbs that the API has: MCP, A2A, OpenTelemetry."""

@@ -1,0 +1,1 @@
+"""Several at one task: comments, participants, context, notes, the plan, feedback."""
