@@ -14,6 +14,7 @@ import re
 import shutil
 import stat
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ CONTEXT = "CONTEXT.md"
 BEGAN = "began"  # stands beside a folder and holds its branch, and the commit at which that left the default one
 OURS = "context-is-ours"  # stands beside a folder whose CONTEXT.md the repository does not know
 GIT_SECONDS = 120
+HELD_SECONDS = 2  # git locks a branch for milliseconds: longer than this, whoever locked it was killed
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 _MARK = re.compile(r"[0-9a-f]{32}")
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
@@ -190,12 +192,12 @@ class Place:
         branch, start = self._began()
         if not branch or not self.path.exists():
             return
-        self._check()
+        self._check(branch)
         if self._run("status", "--porcelain").returncode:
             raise Broken("The working tree is broken.")
         self.branch, self.start = branch, start
 
-    def _check(self) -> None:
+    def _check(self, branch: str) -> None:
         """Broken when git would write elsewhere than to this task's working tree. Lifts what a killed git had locked."""
         own = self._run("rev-parse", "--path-format=absolute", "--git-dir")
         folder = Path(own.stdout.strip() or "/")
@@ -203,6 +205,11 @@ class Place:
             raise Broken("It is no working tree of the repository any more.")
         for name in ("index.lock", "HEAD.lock"):  # nobody else is in here
             (folder / name).unlink(missing_ok=True)
+        lock = self.workshop.repository / "refs" / "heads" / f"{branch}.lock"  # here anybody's git may be, for a moment
+        with suppress(OSError):
+            while (age := time.time() - lock.stat().st_mtime) < HELD_SECONDS:
+                time.sleep(min(0.1, HELD_SECONDS - max(age, 0.0)))
+            lock.unlink()
 
     def tell(self, text: str) -> None:
         """Put CONTEXT.md beside the folder, and into it unless the repository has one of its own there."""
@@ -238,7 +245,7 @@ class Place:
         """
         if not self.is_git or not self.branch:
             return []
-        self._check()
+        self._check(self.branch)
         self._must("add", "--all", "--", ".")
         if (self.beside / OURS).exists():
             self._must("rm", "--cached", "--quiet", "--ignore-unmatch", "--", CONTEXT)

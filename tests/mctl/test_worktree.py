@@ -159,11 +159,12 @@ def test_what_cannot_be_committed_is_not_swept_away(workshop, repository):
     with attempt(workshop) as place:
         (place.path / "guide.md").write_text("# Guide")  # and the runner is killed
     blocked = repository / ".git" / "refs" / "heads" / f"{BRANCH}.lock"
-    blocked.touch()  # lets no commit through, as a full disk would
+    blocked.mkdir()  # lets no commit through, as a full disk would
+    os.utime(blocked, (0, 0))
     [said] = workshop.sweep()
     assert str(place.path) in said
     assert (place.path / "guide.md").read_text() == "# Guide"
-    blocked.unlink()
+    blocked.rmdir()
     assert workshop.sweep() == []
     assert not place.path.exists() and "guide.md" in files(repository)
 
@@ -192,6 +193,7 @@ def test_a_git_that_was_killed_in_the_middle_does_not_stop_the_commit(workshop, 
         (place.path / "guide.md").touch()
         for name in ("index.lock", "HEAD.lock"):
             (Path(git(place.path, "rev-parse", "--absolute-git-dir")) / name).touch()
+        (repository / f".git/refs/heads/{BRANCH}.lock").touch()
         assert len(place.commit("guide")) == 1
 
 
