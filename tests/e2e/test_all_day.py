@@ -58,7 +58,9 @@ def test_a_card_says_what_it_waits_for_how_long_it_is_held_and_that_it_was_cance
     expect(olivia.column_of(third)).to_have_attribute("data-cards", "cancelled")
 
 
-def test_twelve_tabs_of_one_browser_are_all_live_and_their_titles_and_signs_say_how_much_waits(olivia: Person, server: Server):
+def test_twelve_tabs_of_one_browser_are_all_live_and_their_titles_and_signs_say_how_much_waits(
+    olivia: Person, server: Server
+):
     code = olivia.new_task("Seen in every tab", tags="tabs")
     tabs = [olivia.context.new_page() for _ in range(12)]
     for tab in tabs:
