@@ -99,6 +99,7 @@ export async function take(text, codes = []) {
     const old = document.getElementById(head.id);
     if (old) patch(old, head);
   }
+  fold(); // the server does not know what this browser folded
   const fresh = [...answer.querySelectorAll(".card")];
   const before = fresh.length <= 8 ? positions(fresh) : null;
   for (const card of fresh) settle(card);

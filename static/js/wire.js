@@ -27,13 +27,13 @@ async function ask(url, { method = "GET", fields = null, signal = null, quiet = 
       body: fields && new URLSearchParams(fields),
       headers: { "HX-Request": "true", "HX-Current-URL": location.href, Accept: "text/html", ...(fields && { "X-CSRFToken": csrfToken() }) },
     });
-  } catch (error) {
+    if (response.ok) return { text: await response.text(), status: response.status };
+  } catch (error) { // also when the connection goes, or the caller, in the middle of the answer
     if (error.name !== "AbortError" && !quiet) toast(plainly(0), { tone: "bad" });
     return { text: null, status: 0 };
   }
   const { status } = response;
   if (status === 401) location.assign(response.headers.get("HX-Redirect") ?? "/account/login");
-  else if (response.ok) return { text: await response.text(), status };
   else if (!quiet) toast(await sentence(response), { tone: "bad" });
   return { text: null, status };
 }

@@ -201,7 +201,9 @@ def test_a_whole_job_is_done_by_keys_alone_and_the_focus_is_never_lost(olivia: P
     expect(olivia.card(code).locator("a")).to_be_focused()
 
     keys.press(" ")
+    expect(page.locator(".card--held")).to_be_visible()
     keys.press("ArrowRight")
+    expect(olivia.column_of(code)).to_have_attribute("data-cards", "assigned")
     keys.press(" ")
     expect(page.locator(".toast", has_text="Moved to Assigned")).to_be_visible()
     keys.press("Control+z")

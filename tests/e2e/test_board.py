@@ -257,6 +257,7 @@ def test_scroll_focus_and_an_open_drawer_survive_a_live_change(olivia: Person):
     olivia.post(f"/tasks/{codes[3]}/edit", title="Stay, renamed")
     expect(olivia.card(codes[3])).to_contain_text("renamed")
     expect(olivia.card(new)).to_have_count(1)
+    expect(page.locator("#head-inbox [data-collapse]")).to_have_attribute("aria-expanded", "true")
     assert abs(olivia.card(codes[12]).bounding_box()["y"] - before) < 3
     assert page.evaluate("document.activeElement.closest('.card').dataset.code") == codes[12]
 
@@ -368,6 +369,28 @@ def test_a_board_that_could_not_be_fetched_is_asked_for_again(olivia: Person):
     page.route(whole, lambda route: route.abort(), times=1)
     with page.expect_response(whole):
         page.evaluate("document.dispatchEvent(new CustomEvent('resync'))")
+
+
+BROKEN_OFF = """
+() => new Promise((resolve) => {
+  const { fetch } = window;
+  window.fetch = async () => {
+    window.fetch = fetch;
+    setTimeout(resolve, 50);
+    return { ok: true, status: 200, text: async () => { throw new DOMException("broken off", "AbortError"); } };
+  };
+  document.dispatchEvent(new CustomEvent("resync"));
+})
+"""
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(olivia: Person):
+    code = olivia.new_task("Whole at last", tags="whole")
+    page = olivia.open("/?tag=whole")
+    expect(olivia.card(code)).to_be_visible()
+    page.evaluate(f"document.getElementById('card-{code}').remove()")
+    page.evaluate(BROKEN_OFF)  # a script that broke would complain by the end
+    expect(olivia.card(code)).to_be_visible()
 
 
 def test_a_late_answer_covers_nothing_newer(olivia: Person):

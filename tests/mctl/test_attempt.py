@@ -108,7 +108,7 @@ def test_a_defect_of_the_runner_leaves_no_command_behind(attempt, monkeypatch, t
     started = []
 
     def broken(_, supervised):
-        started.append(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 10, "it"))
+        started.append(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 20, "it"))
         raise RuntimeError("A defect.")
 
     monkeypatch.setattr(Attempt, "_watch", broken)
@@ -206,7 +206,7 @@ def test_a_runner_that_still_waits_for_its_server_ends_at_once_when_it_is_told_t
         try:
             silent.accept()[0].close()
             runner.terminate()
-            assert runner.wait(5) == -signal.SIGTERM
+            assert runner.wait(20) == -signal.SIGTERM
         finally:
             runner.kill()
 
@@ -264,9 +264,9 @@ def test_the_file_of_the_command_line_may_be_replaced_while_it_works(tmp_path):
 def test_what_runs_under_a_mark_is_ended_also_by_a_python_without_pidfd(monkeypatch):
     monkeypatch.delattr(os, "pidfd_open")
     left = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: "a" * 32})
-    until(lambda: list(supervisor._marked("a" * 32)), 5, "its mark")
+    until(lambda: list(supervisor._marked("a" * 32)), 20, "its mark")
     supervisor.end_marked("a" * 32)
-    assert left.wait(5) == -9
+    assert left.wait(20) == -9
 
 
 @pytest.mark.parametrize("option", ["--grace", "--minutes", "--finish"])

@@ -174,7 +174,7 @@ def test_a_task_is_done_on_its_own_branch_with_everything_that_belongs_to_it(wor
     branch = task["branch"]
     assert branch.startswith(f"agent/{runner.agent}-guide-touch-tmp-owned-id-rm-rf")
     assert branch.endswith(code)
-    until(lambda: not runner.trees, 5, "an empty list of working trees")
+    until(lambda: not runner.trees, 20, "an empty list of working trees")
     assert git(runner.place, "show", f"{branch}:shared") == "two"
     assert "CONTEXT.md" not in git(runner.place, "ls-tree", "--name-only", branch).split()
     assert git(runner.place, "status", "--porcelain") == ""
@@ -227,8 +227,8 @@ def test_what_stops_the_work_ends_the_command_and_all_that_it_started(worker, pr
     elif how == "SIGTERM":
         runner.process.terminate()
     until(lambda: not any(map(is_alive, ours)), 12, "the end of the command")
-    assert time.monotonic() - started < 8  # 5 to hear of it and 1 of grace, on a busy machine
-    until(lambda: not runner.trees, 5, "an empty list of working trees")
+    assert time.monotonic() - started < 11  # 5 to hear of it and 1 of grace, twice over: the machine may be busy
+    until(lambda: not runner.trees, 20, "an empty list of working trees")
     task = ended(product, code, {"cancel": "cancelled", "pause": "paused"}.get(how, "assigned"))
     product.inside(FLEET + "log.thaw(system('test'))" if how == "freeze" else "")
     assert task["failures"] == (how in LIMITS)
@@ -250,12 +250,12 @@ def test_a_supervisor_that_is_killed_takes_all_with_it_and_the_task_is_given_bac
     bystander = subprocess.Popen(["sleep", "300"], start_new_session=True)
     try:
         os.kill(supervisor_of(ours[0]), signal.SIGKILL)
-        until(lambda: not any(map(is_alive, ours)), 6, "the end of the command and of what left its group")
+        until(lambda: not any(map(is_alive, ours)), 20, "the end of the command and of what left its group")
         assert bystander.poll() is None
     finally:
         bystander.kill()
         bystander.wait()
-    until(lambda: any(kind == "task.released" for kind, _ in seen(product, code)["log"]), 10, "a release")
+    until(lambda: any(kind == "task.released" for kind, _ in seen(product, code)["log"]), 20, "a release")
     assert seen(product, code)["failures"] == 0
 
 
@@ -264,7 +264,7 @@ def test_a_runner_that_is_killed_leaves_no_command(worker, product, tmp_path):
     product.tasks(1, assignee=runner.agent)
     ours = pids(tmp_path)
     runner.process.kill()
-    until(lambda: not any(map(is_alive, ours)), 6, "the end of the command")
+    until(lambda: not any(map(is_alive, ours)), 20, "the end of the command")
     runner.process.wait()
     assert len(runner.trees) == 1
 
@@ -277,7 +277,7 @@ def test_what_a_runner_and_its_supervisor_leave_when_both_are_killed_is_taken_up
     runner.process.kill()
     os.kill(between, signal.SIGKILL)
     runner.process.wait()
-    until(lambda: not is_alive(ours[0]), 6, "the end of the command")
+    until(lambda: not is_alive(ours[0]), 20, "the end of the command")
     assert is_alive(ours[2]), "what left the group outlives both, until the next runner starts"
     product.inside(
         "from django.utils import timezone\nfrom tasks.models import Task\n"
@@ -300,7 +300,7 @@ def test_what_a_runner_and_its_supervisor_leave_when_both_are_killed_is_taken_up
     assert not any(map(is_alive, ours))
     assert task["epoch"] == 2
     assert task["completion_summary"] == "made"
-    until(lambda: not runner.trees, 5, "an empty list of working trees")
+    until(lambda: not runner.trees, 20, "an empty list of working trees")
     assert git(runner.place, "show", f"{task['branch']}:half") == "made"
 
 
